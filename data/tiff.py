@@ -1,0 +1,217 @@
+"""TIFF: one page, 8-bit, 16-bit or float, grey or RGB, with or without alpha.
+
+tifffile reads the header and writes. Up to 8 bits Pillow decodes. Above that tifffile decodes, and OpenCV what
+tifffile cannot without imagecodecs (LZW).
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from translate.data import pil
+from translate.data.metadata import EXIF_IFD, GPS_IFD, ORIENTATION, orientation_of, parse_exif, upright_exif
+from translate.data.picture import ImageError, Metadata, Picture, PictureInfo, to_array
+
+ICC_PROFILE = 34675
+FIRST_PRIVATE_TAG = 32768
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples without alpha
+ASSOCIATED, STRAIGHT = 1, 2  # kinds of alpha: premultiplied or not
+READ_AS = {"bool": "uint8", "uint8": "uint8", "uint16": "uint16"} | dict.fromkeys(
+    ("float16", "float32", "float64"), "float32"
+)
+_OPENCV_LOG_LEVEL = threading.Lock()  # it is one for the process
+
+
+def inspect(file: BinaryIO) -> pil.Stored:
+    """Read the header.
+
+    Raises:
+        ImageError: for several pages, missing pixels, and kinds of pixels other than the module's.
+    """
+    page = _only_page(file)
+    samples, has_alpha = page.samplesperpixel, _has_alpha(page)
+    channels = 3 if page.photometric == PALETTE else samples - has_alpha
+    dtype = np.dtype(READ_AS[str(page.dtype)])
+    info = PictureInfo(page.imagelength, page.imagewidth, channels, has_alpha, dtype, "tiff")
+    exif = Image.Exif()
+    file.seek(0)
+    exif.load_from_fp(file)
+    dpi = pil.read_dpi({"dpi": page.get_resolution("inch")}) if 296 in page.tags and page.resolutionunit > 1 else None
+    icc = page.tags.valueof(ICC_PROFILE)
+    return pil.Stored(info, orientation_of(exif), Metadata("tiff", icc or None, upright_exif(exif), dpi))
+
+
+def decode(data: bytes) -> np.ndarray:
+    """The values as stored: (H, W, channels and alpha), uint8, uint16 or float32.
+
+    Alpha that is stored premultiplied is divided out, white-is-zero is inverted. float64 is rounded to float32.
+    """
+    page = _only_page(BytesIO(data))
+    if READ_AS[str(page.dtype)] == "uint8":
+        return pil.decode(pil.open_pillow(BytesIO(_without_orientation(page, data)), "tiff"))
+    values = _decode_deep(page, data)
+    if page.photometric == WHITE_IS_ZERO:
+        values[..., 0] = 65535 - values[..., 0]
+    if page.extrasamples[:1] == (ASSOCIATED,):
+        values = _straight(values)
+    return values
+
+
+def _only_page(file: BinaryIO) -> tifffile.TiffPage:
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(0)
+    tif = tifffile.TiffFile(file)
+    if len(tif.pages) == 0:
+        raise ImageError("it is truncated, its directory is missing: copy or export it again")
+    page = tif.pages[0]
+    _check_tags(page, file)
+    images = (tif.imagej_metadata or {}).get("images", 1) * page.imagedepth
+    if len(tif.pages) > 1 or images > 1:
+        raise ImageError(
+            f"it holds {max(len(tif.pages), images)} pages, allowed is one: save each as a file of its own"
+        )
+    if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
+        raise ImageError("it is truncated, a part of its pixels is missing: copy or export it again")
+    _check_kind(page)
+    return page
+
+
+def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
+    """Raise if a tag about the pixels has its value outside the file: tifffile would go on without the tag."""
+    size_of_count, size_of_tag = (8, 20) if page.parent.is_bigtiff else (2, 12)
+    file.seek(page.offset)
+    count = int.from_bytes(file.read(size_of_count), "little" if page.parent.byteorder == "<" else "big")
+    entries = file.read(min(count, 4096) * size_of_tag)
+    codes = {code for code, *_ in struct.iter_unpack(f"{page.parent.byteorder}H{size_of_tag - 2}x", entries)}
+    if lost := sorted(code for code in codes if code < FIRST_PRIVATE_TAG and code not in page.tags):
+        raise ImageError(f"it is truncated or damaged, the values of the tags {lost} are missing: export it again")
+
+
+def _check_kind(page: tifffile.TiffPage) -> None:
+    sampleformat, bits = str(page.dtype), page.bitspersample
+    packed = bits not in (16, 32, 64) and bits > 8
+    if sampleformat not in READ_AS or packed:
+        raise ImageError(
+            f"its values are {sampleformat} of {bits} bits, allowed are uint8, uint16 and float32 (float16 and "
+            "float64 are converted): save it as one of these"
+        )
+    inverted_float = page.photometric == WHITE_IS_ZERO and READ_AS[sampleformat] == "float32"
+    deep_colour = page.photometric in (PALETTE, YCBCR) and READ_AS[sampleformat] != "uint8"
+    if page.photometric not in COLOURS or inverted_float or deep_colour:
+        raise ImageError(
+            f"its colour model is {tifffile.PHOTOMETRIC(page.photometric).name} of {sampleformat}, allowed are grey "
+            "and RGB: convert it to one of these first"
+        )
+
+
+def _has_alpha(page: tifffile.TiffPage) -> bool:
+    """Whether there is one channel more than colours. A missing ExtraSamples tag (OpenCV's files) means alpha too."""
+    extra = page.samplesperpixel - COLOURS[page.photometric]
+    if extra not in (0, 1) or (extra and page.extrasamples[:1] not in ((), (ASSOCIATED,), (STRAIGHT,))):
+        raise ImageError(
+            f"it has {page.samplesperpixel} channels, of which {extra} are neither colour nor marked as alpha: "
+            "save only grey or RGB, and mark alpha as such (ExtraSamples 2)"
+        )
+    return extra == 1
+
+
+def _decode_deep(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
+    """(H, W, samples) of uint16 or float32."""
+    shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+    try:
+        values = page.asarray()
+        if page.planarconfig == 2 and shape[2] > 1:
+            values = np.moveaxis(values, 0, -1)
+        return values.reshape(shape).astype(READ_AS[str(page.dtype)])
+    except (ValueError, KeyError, ImportError) as error:
+        if not any(word in str(error) for word in ("imagecodecs", "compression")):
+            raise
+    with _OPENCV_LOG_LEVEL:  # it would warn of the alpha in its own files
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        cv2.utils.logging.setLogLevel(level)
+    if decoded is None or decoded.dtype != page.dtype or decoded.size != np.prod(shape):
+        name = tifffile.COMPRESSION(page.compression).name
+        raise ImageError(
+            f"its pixels are damaged, or {name} with {shape[2]} channels of {page.dtype} is not supported: "
+            "save it uncompressed or with deflate"
+        )
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[shape[2]]
+    return decoded.reshape(shape)[..., order].astype(READ_AS[str(page.dtype)])
+
+
+def _without_orientation(page: tifffile.TiffPage, data: bytes) -> bytes:
+    """The same file with orientation 1, because Pillow turns a TIFF (no other format) upright by itself."""
+    if ORIENTATION not in page.tags:
+        return data
+    out = bytearray(data)
+    struct.pack_into(page.parent.byteorder + "H", out, page.tags[ORIENTATION].valueoffset, 1)
+    return bytes(out)
+
+
+def _straight(values: np.ndarray) -> np.ndarray:
+    """Divide the colours by the alpha behind them; colour under alpha 0 stays as it is."""
+    opaque = 65535.0 if values.dtype == np.uint16 else 1.0
+    alpha = values[..., -1:].astype(np.float64) / opaque
+    colours = np.divide(values[..., :-1], alpha, out=values[..., :-1].astype(np.float64), where=alpha != 0)
+    if values.dtype == np.uint16:
+        colours = np.clip(np.rint(colours), 0, opaque)
+    return np.concatenate([colours.astype(values.dtype), values[..., -1:]], axis=2)
+
+
+def encode(picture: Picture) -> bytes:
+    """A deflate-compressed TIFF file of any picture, with its profile, EXIF and resolution."""
+    array, metadata = to_array(picture), picture.metadata
+    exif = parse_exif(metadata.exif)
+    options: dict[str, Any] = {"photometric": "rgb" if picture.pixels.shape[2] == 3 else "minisblack"}
+    if array.ndim == 3:
+        options["planarconfig"] = "contig"
+    if picture.alpha is not None:
+        options["extrasamples"] = ["unassalpha"]
+    if metadata.dpi is not None:
+        options |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
+    directories = {tag: exif.get_ifd(tag) for tag in (EXIF_IFD, GPS_IFD) if exif.get_ifd(tag)}
+    tags: list[tuple[int, int, int, Any, bool]] = [(ORIENTATION, 3, 1, 1, True)]
+    tags += [_tag(tag, value) for tag, value in exif.items() if isinstance(value, str | bytes)]
+    tags += [(tag - 1, 4, 1, 0, True) for tag in directories]  # renamed below: tifffile refuses to write these
+    buffer = BytesIO()
+    tifffile.imwrite(
+        buffer, np.ascontiguousarray(array), compression="zlib", compressionargs={"level": 1},
+        predictor=array.dtype != np.float32, iccprofile=metadata.icc, metadata=None, software=False,
+        extratags=tags, byteorder="<", **options,
+    )  # fmt: skip
+    return _with_directories(buffer.getvalue(), directories)
+
+
+def _tag(tag: int, value: str | bytes) -> tuple[int, int, int, bytes, bool]:
+    content = value.encode() + b"\0" if isinstance(value, str) else value
+    return tag, 2 if isinstance(value, str) else 1, len(content), content, True
+
+
+def _with_directories(data: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
+    """Append the EXIF and GPS directories and let their tags, written one lower and as 0, point to them."""
+    if not directories:
+        return data
+    with tifffile.TiffFile(BytesIO(data)) as tif:
+        entries = {tag: tif.pages[0].tags[tag - 1] for tag in directories}
+    out = bytearray(data)
+    for tag, values in directories.items():
+        out += b"\0" * (len(out) % 2)
+        directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=tag)
+        for name, value in values.items():
+            directory[name] = value
+        struct.pack_into("<H", out, entries[tag].offset, tag)
+        struct.pack_into("<I", out, entries[tag].valueoffset, len(out))
+        out += directory.tobytes(len(out))
+    return bytes(out)
