@@ -1,0 +1,246 @@
+"""Every network, one row each; then what is particular to one."""
+
+import re
+from itertools import product
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from translate.networks import DISCRIMINATORS, GENERATORS, initialise, logits
+from translate.networks.blocks import Norm, check_image
+from translate.networks.identity import Identity
+from translate.networks.patchgan import MultiScalePatchGAN, PatchGAN, PixelDiscriminator
+from translate.networks.resnet import ResNet
+from translate.networks.unet import UNet
+
+GENERATOR_ROWS = {
+    "unet": {"width": 4, "depth": 3},
+    "unet, two levels": {"width": 4, "depth": 2},
+    "unet, six levels": {"width": 2, "depth": 6, "dropout": True, "norm": "batch"},
+    "unet, resize": {"width": 4, "depth": 3, "upsample": "resize"},
+    "resnet": {"width": 4, "blocks": 1},
+    "resnet, resize and zeros": {
+        "width": 4,
+        "blocks": 2,
+        "upsample": "resize",
+        "padding": "zeros",
+        "dropout": True,
+    },
+    "identity": {},
+}
+DISCRIMINATOR_ROWS = {
+    "patchgan": {"width": 4},
+    "patchgan, one layer": {"width": 4, "layers": 1},
+    "patchgan, spectral norm": {"width": 4, "layers": 2, "spectral_norm": True},
+    "pixel": {"width": 4},
+    "pixel, spectral norm": {"width": 4, "spectral_norm": True},
+    "multiscale": {"width": 4, "layers": 2, "scales": 2},
+    "multiscale, three scales": {"width": 4, "layers": 1, "scales": 3, "spectral_norm": True},
+}
+ROWS = [(row, GENERATORS) for row in GENERATOR_ROWS] + [(row, DISCRIMINATORS) for row in DISCRIMINATOR_ROWS]
+
+
+def generator(row, **changes):
+    return GENERATORS[row.split(",")[0]](**{**GENERATOR_ROWS[row], **changes})
+
+
+def discriminator(row, **changes):
+    return DISCRIMINATORS[row.split(",")[0]](**{**DISCRIMINATOR_ROWS[row], **changes})
+
+
+def build(row, registry, **changes):
+    return generator(row, **changes) if registry is GENERATORS else discriminator(row, **changes)
+
+
+def outputs(network, image):
+    result = network(image)
+    return [result] if isinstance(result, torch.Tensor) else logits(result)
+
+
+def noise(*shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_every_registered_network_has_a_row():
+    assert {row.split(",")[0] for row in GENERATOR_ROWS} == set(GENERATORS)
+    assert {row.split(",")[0] for row in DISCRIMINATOR_ROWS} == set(DISCRIMINATORS)
+
+
+@pytest.mark.parametrize("row", GENERATOR_ROWS)
+@pytest.mark.parametrize("channels", [(3, 3), (1, 4)])
+def test_a_generator_maps_model_space_to_model_space(row, channels):
+    source, target = channels if row != "identity" else (1, 1)
+    network = generator(row, in_channels=source, out_channels=target)
+    assert (network.in_channels, network.out_channels) == (source, target)
+    side = network.size_minimum
+    image = noise(2, source, side + network.size_multiple, side)
+    result = network(image)
+    assert result.shape == (2, target, network.scale * image.shape[2], network.scale * image.shape[3])
+    assert result.abs().max() <= 1
+    assert result.dtype == torch.float32
+
+
+@pytest.mark.parametrize("row", [row for row in GENERATOR_ROWS if row != "identity"])
+def test_a_generator_takes_exactly_the_sizes_it_declares(row):
+    network = generator(row).eval()
+    multiple, minimum = network.size_multiple, network.size_minimum
+    for height, width in product([minimum - multiple, minimum, minimum + 1, minimum + multiple], [minimum]):
+        image = noise(1, 3, height, width)
+        if height >= minimum and height % multiple == 0:
+            assert network(image).shape == image.shape
+        else:
+            fit = minimum if height < minimum else minimum + multiple
+            message = f"got an image of {height} x {width} (H x W): pad it to {fit} x {minimum}"
+            with pytest.raises(ValueError, match=re.escape(message)):
+                network(image)
+
+
+@pytest.mark.parametrize("row", list(DISCRIMINATOR_ROWS))
+def test_a_discriminator_takes_exactly_the_sizes_it_declares(row):
+    network = discriminator(row)
+    minimum = network.size_minimum
+    for side in (minimum, minimum + 1, minimum + 7):
+        assert all(scale.shape[:2] == (2, 1) for scale in logits(network(noise(2, 3, side, side + 1))))
+    with pytest.raises(ValueError, match=f"at least {minimum}, got an image of {minimum - 1} x {minimum}"):
+        network(noise(1, 3, minimum - 1, minimum))
+
+
+@pytest.mark.parametrize("network", [PatchGAN(width=2), MultiScalePatchGAN(width=2, layers=1, scales=4)])
+def test_the_minimum_of_a_patchgan_is_not_larger_than_needed(network, monkeypatch):
+    monkeypatch.setattr("translate.networks.patchgan.check_image", lambda *_, **__: None)
+    assert logits(network(noise(1, 3, network.size_minimum, network.size_minimum)))[-1].shape[-2:] == (1, 1)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(noise(1, 3, network.size_minimum - 1, network.size_minimum - 1))
+
+
+@pytest.mark.parametrize(("row", "registry"), ROWS)
+@pytest.mark.parametrize("norm", get_args(Norm))
+def test_a_constant_image_gives_finite_results_and_gradients(row, registry, norm):
+    network = build(row, registry) if row == "identity" else build(row, registry, norm=norm)
+    initialise(network)
+    side = 2 * network.size_minimum
+    image = torch.full((1, 3, side, side), 0.5, requires_grad=True)
+    results = outputs(network, image)
+    sum(result.square().sum() for result in results).backward()
+    assert all(result.isfinite().all() for result in results)
+    assert image.grad.isfinite().all()
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (parameter.grad is not None), name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(("row", "registry"), ROWS)
+def test_a_state_dict_carries_the_whole_network(row, registry):
+    first, second = build(row, registry), build(row, registry)
+    image = noise(2, 3, 2 * first.size_minimum, first.size_minimum)
+    first(image)  # changes running statistics and power iterations
+    second.load_state_dict(first.state_dict())
+    for one, two in zip(outputs(first.eval(), image), outputs(second.eval(), image), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(("row", "registry"), ROWS)
+def test_another_number_of_channels_is_refused(row, registry):
+    network = build(row, registry)
+    with pytest.raises(ValueError, match=r"shape \(N, 3, H, W\), got \(1, 2, 64, 64\): convert the images, or build"):
+        network(noise(1, 2, 64, 64))
+
+
+def test_an_image_without_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(N, 3, H, W\), got \(3, 8, 8\)"):
+        check_image(torch.zeros(3, 8, 8), channels=3)
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "millions", "parameters"),
+    [
+        (UNet, {"norm": "batch", "dropout": True}, 54.414, 54_413_955),
+        (ResNet, {}, 11.378, 11_378_179),
+        (ResNet, {"blocks": 6}, 7.838, 7_837_699),
+        (PatchGAN, {"in_channels": 6, "norm": "batch"}, 2.769, 2_768_705),
+        (PatchGAN, {}, 2.765, 2_764_737),
+        (PixelDiscriminator, {"in_channels": 6, "norm": "batch"}, 0.009, 9_024),
+        (Identity, {}, 0, 0),
+    ],
+)
+def test_the_published_networks_have_the_published_numbers_of_parameters(network, arguments, millions, parameters):
+    with torch.device("meta"):
+        assert count(network(**arguments)) == parameters
+    assert round(parameters / 1e6, 3) == millions
+
+
+def test_dropout_sits_in_the_three_blocks_next_to_the_innermost_of_the_published_unet():
+    with torch.device("meta"):
+        network = UNet(dropout=True)
+    dropped = [any(isinstance(layer, nn.Dropout) for layer in up) for up in network.ups]
+    assert dropped == [False, True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("network", "side"),
+    [
+        (PatchGAN(1, width=2, layers=1, norm="none"), 16),
+        (PatchGAN(1, width=2, layers=2, norm="none"), 34),
+        (PatchGAN(1, width=2, layers=3, norm="none"), 70),
+        (PixelDiscriminator(1, width=2, norm="none"), 1),
+    ],
+)
+def test_a_logit_depends_on_a_patch_of_the_published_size(network, side):
+    image = noise(1, 1, 128, 128).requires_grad_()
+    (result,) = logits(network(image))
+    middle = result.shape[-1] // 2
+    result[0, 0, middle, middle].backward()
+    touched = image.grad[0, 0] != 0
+    assert int(touched.any(dim=0).sum()) == int(touched.any(dim=1).sum()) == side
+
+
+def test_a_discriminator_returns_the_activations_of_all_layers_logits_last():
+    shapes = [
+        [tuple(layer.shape) for layer in scale] for scale in MultiScalePatchGAN(width=4, scales=2)(noise(1, 3, 64, 48))
+    ]
+    assert shapes == [
+        [(1, 4, 32, 24), (1, 8, 16, 12), (1, 16, 8, 6), (1, 32, 7, 5), (1, 1, 6, 4)],
+        [(1, 4, 16, 12), (1, 8, 8, 6), (1, 16, 4, 3), (1, 32, 3, 2), (1, 1, 2, 1)],
+    ]
+
+
+def test_a_residual_generator_adds_its_head_to_the_input():
+    for network in (UNet(width=2, depth=2, residual=True), ResNet(width=2, blocks=1, residual=True)):
+        head = network.head[-1] if isinstance(network, UNet) else network.head
+        nn.init.zeros_(head.weight)
+        nn.init.constant_(head.bias, 2.0)
+        image = noise(1, 3, 8, 8)
+        torch.testing.assert_close(network(image), image + 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "message"),
+    [
+        (UNet, {"width": 0}, "width must be an int of at least 1, got 0: give a larger one"),
+        (UNet, {"depth": 1}, "depth must be an int of at least 2, got 1"),
+        (UNet, {"out_channels": 0}, "out_channels must be an int of at least 1, got 0"),
+        (UNet, {"width": 1.5}, r"width must be an int of at least 1, got 1\.5"),
+        (UNet, {"depth": True}, "depth must be an int of at least 2, got True"),
+        (UNet, {"norm": "layer"}, "norm must be one of 'instance', 'batch', 'group', 'none', got 'layer'"),
+        (UNet, {"upsample": "nearest"}, "upsample must be one of 'transposed', 'resize', got 'nearest'"),
+        (UNet, {"out_channels": 1, "residual": True}, "got in_channels=3 and out_channels=1: make them equal, or use"),
+        (ResNet, {"blocks": 0}, "blocks must be an int of at least 1, got 0"),
+        (ResNet, {"padding": "edge"}, "padding must be one of 'reflect', 'zeros', got 'edge'"),
+        (ResNet, {"in_channels": 1, "residual": True}, "residual=True needs as many output as input channels"),
+        (Identity, {"out_channels": 1}, "got in_channels=3 and out_channels=1: make them equal"),
+        (Identity, {"in_channels": 0}, "in_channels must be an int of at least 1, got 0"),
+        (PatchGAN, {"layers": 0}, "layers must be an int of at least 1, got 0"),
+        (PatchGAN, {"norm": ""}, "norm must be one of .*, got ''"),
+        (PixelDiscriminator, {"width": -1}, "width must be an int of at least 1, got -1"),
+        (MultiScalePatchGAN, {"scales": 0}, "scales must be an int of at least 1, got 0"),
+    ],
+)
+def test_arguments_that_make_no_network_are_refused(network, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        network(**arguments)
