@@ -1,0 +1,125 @@
+"""Objectives: their terms on values that can be checked by hand, and the loop's rules around them."""
+
+import pytest
+import torch
+from torch import nn
+
+from translate.data.batches import Paired, Unpaired
+from translate.objectives import OBJECTIVES, CycleGAN, Pix2Pix
+from translate.objectives.terms import discriminator_terms, frozen, penalty_terms
+
+
+class Scale(nn.Module):
+    """A generator that multiplies: every term can be computed in the head."""
+
+    in_channels = out_channels = 1
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, image):
+        return self.factor * image
+
+
+class Mean(nn.Module):
+    """A discriminator of one scale and two layers whose logits are the mean of the image, times a weight."""
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, image):
+        return [[2 * image, self.weight * image.mean(dim=(1, 2, 3), keepdim=True)]]
+
+
+def pix2pix(**settings):
+    return Pix2Pix(generators={"generator": Scale(2.0)}, discriminators={"discriminator": Mean()}, **settings)
+
+
+def cyclegan(**settings):
+    return CycleGAN(
+        generators={"a_to_b": Scale(2.0), "b_to_a": Scale(3.0)},
+        discriminators={"discriminator_a": Mean(), "discriminator_b": Mean()},
+        **settings,
+    )
+
+
+PAIR = Paired(torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2), ["x", "y"])
+APART = Unpaired(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5), ["x"], ["y"])
+
+
+def test_pix2pix_terms_are_those_of_the_paper():
+    terms, fakes = pix2pix(l1_weight=100).generator_terms(PAIR)
+    # output 2, target 0; the discriminator sees source 1 beside output 2: mean 1.5, (1.5 - 1)^2 = 0.25 in least squares
+    assert {name: term.item() for name, term in terms.items()} == {"g/gan": 0.25, "g/l1": 200.0}
+    assert fakes["pair"].shape == (2, 2, 2, 2)
+    assert not fakes["pair"].requires_grad
+
+
+def test_pix2pix_feature_matching_compares_layers_before_the_logits():
+    terms, _ = pix2pix(feature_matching_weight=10).generator_terms(PAIR)
+    # features are twice the pair: source equal, output 2 against target 0 is 4; the mean over both channels is 2
+    assert terms["g/feature_matching"].item() == pytest.approx(20.0)
+
+
+def test_cyclegan_terms_are_those_of_the_paper():
+    terms, fakes = cyclegan(cycle_weight=10, identity_weight=0.5).generator_terms(APART)
+    assert {name: round(term.item(), 4) for name, term in terms.items()} == {
+        "g/gan_a": 0.25,  # b_to_a(0.5) = 1.5
+        "g/gan_b": 1.0,  # a_to_b(1) = 2
+        "g/cycle_a": 50.0,  # 10 |3 * 2 * 1 - 1|
+        "g/cycle_b": 25.0,  # 10 |2 * 3 * 0.5 - 0.5|
+        "g/identity_a": 10.0,  # 5 |3 - 1|
+        "g/identity_b": 2.5,  # 5 |1 - 0.5|
+    }
+    assert {name: fake.mean().item() for name, fake in fakes.items()} == {"a": 1.5, "b": 2.0}
+
+
+def test_cyclegan_refuses_identity_between_kinds_of_other_channels():
+    grey = Scale(1.0)
+    grey.out_channels = 3
+    with pytest.raises(ValueError, match="the identity term needs kinds of equal channels"):
+        CycleGAN(generators={"a_to_b": grey, "b_to_a": grey}, discriminators={})
+
+
+def test_the_discriminator_term_compares_real_with_fake():
+    objective = pix2pix()
+    comparisons = objective.comparisons(PAIR, {"pair": torch.full((2, 2, 2, 2), 1.5)})
+    # real: 1 beside 0, mean 0.5, (0.5 - 1)^2 = 0.25; fake: 1.5^2 = 2.25; half of the sum
+    assert discriminator_terms(comparisons, "lsgan", 1.0)["d/gan"].item() == pytest.approx(1.25)
+    # with the real label at 0.5 the real part is 0
+    assert discriminator_terms(comparisons, "lsgan", 0.5)["d/gan"].item() == pytest.approx(1.125)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("r1", "d/r1"), ("gradient_penalty", "d/gradient_penalty")])
+def test_a_penalty_is_applied_and_changes_the_discriminators_gradient(kind, name):
+    objective = pix2pix()
+    comparisons = objective.comparisons(PAIR, {"pair": torch.full((2, 2, 2, 2), 1.5)})
+    weight = objective.discriminators["discriminator"].weight
+    terms = penalty_terms(comparisons, kind, 10.0)
+    # The logit is weight * mean of 8 values, so its gradient has 8 entries of 1/8: squared norm 1/8.
+    squared = 1 / 8
+    expected = 10 * squared / 2 if kind == "r1" else 10 * (squared**0.5 - 1) ** 2
+    assert terms[name].item() == pytest.approx(expected, rel=1e-5)
+    terms[name].backward()
+    assert weight.grad.abs() > 0.1
+
+
+def test_no_penalty_is_no_term():
+    objective = pix2pix()
+    assert penalty_terms(objective.comparisons(PAIR, {"pair": torch.zeros(2, 2, 2, 2)}), "none", 10.0) == {}
+
+
+def test_frozen_leaves_what_was_frozen_before():
+    network = nn.Linear(2, 2)
+    network.bias.requires_grad_(False)
+    with frozen([network]):
+        assert not network.weight.requires_grad
+    assert network.weight.requires_grad
+    assert not network.bias.requires_grad
+
+
+def test_every_objective_says_which_channels_its_networks_have():
+    assert OBJECTIVES["pix2pix"].discriminator_channels(1, 3) == {"discriminator": 4}
+    assert OBJECTIVES["cyclegan"].generator_channels(1, 3) == {"a_to_b": (1, 3), "b_to_a": (3, 1)}

@@ -1,0 +1,51 @@
+"""The image pool (Shrivastava et al. 2017, arXiv:1612.07828): past fakes shown to a discriminator again."""
+
+import torch
+from torch import Tensor
+
+Fakes = dict[str, Tensor]
+
+
+class ImagePool:
+    """Keeps up to `size` fakes of each kind, and swaps new ones against them.
+
+    Until it is full a fake is stored and returned. After that each fake is, with probability 1/2, returned as it is, or
+    stored in a random place whose earlier content is returned instead. All decisions come from its own generator, on
+    the CPU, so that nothing waits for the device; `state` and `load` carry them over a restart.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.random = torch.Generator().manual_seed(seed)
+        self.stored: dict[str, list[Tensor]] = {}
+
+    def swap(self, fakes: Fakes) -> Fakes:
+        """New and old fakes of the same shapes (N, C, H, W), detached; size 0 returns them unchanged."""
+        if not self.size:
+            return fakes
+        return {name: torch.stack([self._swap_one(name, image) for image in images]) for name, images in fakes.items()}
+
+    def _swap_one(self, name: str, image: Tensor) -> Tensor:
+        stored = self.stored.setdefault(name, [])
+        if len(stored) < self.size:
+            stored.append(image.clone())
+            return image
+        place = int(torch.randint(2 * self.size, (), generator=self.random))
+        if place >= self.size:
+            return image
+        stored[place], image = image.clone(), stored[place]
+        return image
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that a restart needs, by name."""
+        images = {
+            f"{name}.{place:04d}": image for name, stored in self.stored.items() for place, image in enumerate(stored)
+        }
+        return {"random": self.random.get_state(), **images}
+
+    def load(self, state: dict[str, Tensor], device: torch.device) -> None:
+        """Take over what `state` gave."""
+        self.random.set_state(state["random"].cpu())
+        self.stored = {}
+        for key in sorted(key for key in state if key != "random"):
+            self.stored.setdefault(key.rsplit(".", 1)[0], []).append(state[key].to(device))

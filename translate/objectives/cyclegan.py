@@ -1,0 +1,77 @@
+"""Unpaired translation: two generators that must undo each other."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from translate.data.batches import Unpaired
+from translate.losses import l1
+from translate.objectives.terms import Comparison, Comparisons, Fakes, Terms, bare, generator_adversarial
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGAN:
+    """Two GANs with cycle consistency (Zhu et al. 2017, arXiv:1703.10593).
+
+    Args:
+        generators: "a_to_b" and "b_to_a".
+        discriminators: "discriminator_a" and "discriminator_b", each judging images of its kind.
+        cycle_weight: of |b_to_a(a_to_b(a)) - a| and its mirror image.
+        identity_weight: of |a_to_b(b) - b| and its mirror image, relative to cycle_weight; needs kinds of equal
+            channels.
+    """
+
+    generators: dict[str, nn.Module]
+    discriminators: dict[str, nn.Module]
+    adversarial: Literal["bce", "lsgan", "hinge", "wasserstein"] = "lsgan"
+    gan_weight: float = 1.0
+    cycle_weight: float = 10.0
+    identity_weight: float = 0.5
+    feature_matching_weight: float = 0.0
+    real_label: float = 1.0
+
+    kind: ClassVar[str] = "unpaired"
+
+    def __post_init__(self) -> None:
+        channels = {(bare(g).in_channels, bare(g).out_channels) for g in self.generators.values()}
+        if self.identity_weight and any(given != made for given, made in channels):
+            raise ValueError(
+                f"the identity term needs kinds of equal channels, got generators of {sorted(channels)}: "
+                "set objective.identity_weight to 0, or data.source_channels and data.target_channels alike"
+            )
+
+    @staticmethod
+    def generator_channels(source: int, target: int) -> dict[str, tuple[int, int]]:
+        """Input and output channels of each generator."""
+        return {"a_to_b": (source, target), "b_to_a": (target, source)}
+
+    @staticmethod
+    def discriminator_channels(source: int, target: int) -> dict[str, int]:
+        """Input channels of each discriminator."""
+        return {"discriminator_a": source, "discriminator_b": target}
+
+    def generator_terms(self, batch: Unpaired) -> tuple[Terms, Fakes]:
+        """Terms "g/gan_*", "g/cycle_*", "g/identity_*" for a and b; fakes {"a": ..., "b": ...}."""
+        a_to_b, b_to_a = self.generators["a_to_b"], self.generators["b_to_a"]
+        fakes = {"a": b_to_a(batch.b), "b": a_to_b(batch.a)}
+        terms: Terms = {}
+        for suffix, comparison in self.comparisons(batch, fakes).items():
+            gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight)
+            terms[f"g/gan{suffix}"] = self.gan_weight * gan
+            if matching is not None:
+                terms[f"g/feature_matching{suffix}"] = matching
+        terms["g/cycle_a"] = self.cycle_weight * l1(b_to_a(fakes["b"]), batch.a)
+        terms["g/cycle_b"] = self.cycle_weight * l1(a_to_b(fakes["a"]), batch.b)
+        if self.identity_weight:
+            weight = self.cycle_weight * self.identity_weight
+            terms["g/identity_a"] = weight * l1(b_to_a(batch.a), batch.a)
+            terms["g/identity_b"] = weight * l1(a_to_b(batch.b), batch.b)
+        return terms, {name: fake.detach() for name, fake in fakes.items()}
+
+    def comparisons(self, batch: Unpaired, fakes: Fakes) -> Comparisons:
+        """Each kind's real images against its fakes."""
+        return {
+            "_a": Comparison(self.discriminators["discriminator_a"], batch.a, fakes["a"]),
+            "_b": Comparison(self.discriminators["discriminator_b"], batch.b, fakes["b"]),
+        }

@@ -1,0 +1,99 @@
+"""What every objective is made of: named terms, and what each discriminator compares."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from translate.losses import ADVERSARIAL, feature_matching, gradient_penalty, r1_penalty
+from translate.networks import logits
+
+Terms = dict[str, Tensor]  # weighted scalars; their sum is what is minimised
+Fakes = dict[str, Tensor]  # what the discriminators are shown as fake, detached
+
+
+class Comparison(NamedTuple):
+    """What one discriminator compares: images (N, C, H, W), conditions included."""
+
+    discriminator: nn.Module
+    real: Tensor
+    fake: Tensor
+
+
+Comparisons = dict[str, Comparison]  # by the suffix of its terms: "" or "_a", "_b"
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The network inside its DistributedDataParallel wrapper: what a frozen discriminator is called through."""
+    return network.module if isinstance(network, DistributedDataParallel) else network
+
+
+@contextmanager
+def frozen(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, no parameter of these networks wants a gradient; afterwards those that did want it again."""
+    trained = [p for network in networks for p in network.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def mean_over_scales(function: Callable[..., Tensor], *scales: list[Tensor]) -> Tensor:
+    """Mean over the scales of a function of each scale's logits."""
+    return torch.stack([function(*logits_of_scale) for logits_of_scale in zip(*scales, strict=True)]).mean()
+
+
+def generator_adversarial(
+    comparison: Comparison, adversarial: str, matching_weight: float
+) -> tuple[Tensor, Tensor | None]:
+    """The generator's adversarial term, and the feature matching term if it has a weight."""
+    critic = bare(comparison.discriminator)
+    fake_outputs = critic(comparison.fake)
+    gan = mean_over_scales(ADVERSARIAL[adversarial].generator, logits(fake_outputs))
+    if not matching_weight:
+        return gan, None
+    with torch.no_grad():
+        real_outputs = critic(comparison.real)
+    return gan, matching_weight * feature_matching(fake_outputs, real_outputs)
+
+
+def discriminator_terms(comparisons: Comparisons, adversarial: str, real_label: float) -> Terms:
+    """One term "d/gan<suffix>" for each discriminator.
+
+    Real and fake go through in one forward, since DistributedDataParallel wants one forward per backward; a batch norm
+    in the discriminator therefore sees both.
+    """
+    loss = ADVERSARIAL[adversarial].discriminator
+    terms = {}
+    for suffix, (discriminator, real, fake) in comparisons.items():
+        both = [scale.chunk(2) for scale in logits(discriminator(torch.cat([real, fake])))]
+        terms[f"d/gan{suffix}"] = mean_over_scales(
+            lambda real_logits, fake_logits: loss(real_logits, fake_logits, real_label),
+            [real_logits for real_logits, _ in both],
+            [fake_logits for _, fake_logits in both],
+        )
+    return terms
+
+
+def penalty_terms(comparisons: Comparisons, kind: str, weight: float) -> Terms:
+    """One term "d/r1<suffix>" or "d/gradient_penalty<suffix>" for each discriminator; `kind` "none" gives none."""
+    terms = {}
+    for suffix, (discriminator, real, fake) in comparisons.items():
+        if kind == "r1":
+            shown = real.detach().requires_grad_(True)
+            terms[f"d/r1{suffix}"] = weight * r1_penalty(logits(discriminator(shown)), shown)
+        elif kind == "gradient_penalty":
+            value = gradient_penalty(partial(_logits_of, discriminator), real, fake)
+            terms[f"d/gradient_penalty{suffix}"] = weight * value
+    return terms
+
+
+def _logits_of(discriminator: nn.Module, images: Tensor) -> list[Tensor]:
+    return logits(discriminator(images))
