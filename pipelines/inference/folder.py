@@ -1,0 +1,276 @@
+"""Translate a folder: decode ahead, run in batches, encode behind; go on after bad files; never do work twice."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from tqdm.auto import tqdm
+
+from translate.data.folders import list_images
+from translate.data.images import (
+    FORMATS,
+    MAX_PIXELS,
+    ImageError,
+    Picture,
+    holds,
+    lossless_suffix,
+    read_picture,
+    write_picture,
+)
+from translate.pipelines.inference.pipeline import Pipeline, Prepared
+from translate.pipelines.journal import Journal, Record, sha256, write_report
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a folder is translated.
+
+    format: a suffix such as ".png" for all outputs; None keeps each file's kind where it is lossless (JPEG becomes
+        PNG, WebP is written lossless).
+    quality: 1 to 100, of JPEG and lossy WebP.
+    batch_size: images of one size that run together.
+    workers: threads that decode, and as many that encode.
+    max_pixels: an image with more is reported, not decoded.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    batch_size: int = 1
+    workers: int = 2
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise ImageError(f"the output format must be one of {', '.join(FORMATS)}, got {self.format!r}")
+        for name in ("batch_size", "workers", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ImageError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file and where its translation goes, both below their folders."""
+
+    file: str
+    source: Path
+    output: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A job whose image is ready to run."""
+
+    job: Job
+    prepared: Prepared
+    content: str  # SHA-256 of the file
+    started: float
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """What the stages of a folder run share."""
+
+    pipeline: Pipeline
+    options: Options
+    journal: Journal
+    settings: str
+
+
+def translate_folder(
+    pipeline: Pipeline, source: Path, output: Path, options: Options | None = None, *, show_progress: bool = True
+) -> dict[str, Any]:
+    """Translate every image below `source` into the same tree below `output`.
+
+    Files that are done (same content, same model and options, output untouched) are skipped; a file that fails is
+    reported and the others go on. Under `accelerate launch` the processes share the list.
+
+    Returns:
+        {"files", "done", "skipped", "failed", "seconds", "output", "report"}; `report` is a JSON-lines file with one
+        record for each file.
+
+    Raises:
+        ImageError: `source` is no folder or holds no images, or both folders are the same.
+    """
+    if source.resolve() == output.resolve():
+        raise ImageError(
+            f"the output folder {output} is the input folder: give another one, inputs are not overwritten"
+        )
+    options = options or Options()
+    state = PartialState()
+    jobs = plan(source, list_images(source, without=output), options)
+    started = time.monotonic()
+    settings = f"{pipeline.fingerprint()} {options.format} {options.quality}"
+    run = FolderRun(pipeline, options, Journal(output, state.process_index), settings)
+    state.wait_for_everyone()  # the journals are read before anybody writes
+    mine = jobs[state.process_index :: state.num_processes]
+    with tqdm(total=len(mine), unit="file", disable=not (show_progress and state.is_main_process)) as bar:
+        records = []
+        for record in _translate(run, mine):
+            records.append(record)
+            bar.update()
+    everyone: list[Record] = sorted(gather_object(records), key=lambda record: record.file)
+    report = output / "report.jsonl"
+    if state.is_main_process:
+        report = write_report(output, everyone)
+    counts = {status: sum(record.status == status for record in everyone) for status in ("done", "skipped", "failed")}
+    seconds = round(time.monotonic() - started, 2)
+    return {"files": len(jobs), **counts, "seconds": seconds, "output": str(output), "report": str(report)}
+
+
+def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Options | None = None) -> Path:
+    """Translate one file. `output` is a file name with a known suffix, or a folder that gets a file of the same name.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ImageError: the image cannot be read or the output cannot be written.
+    """
+    options = options or Options()
+    if output.is_dir() or output.suffix.lower() not in FORMATS:
+        output = output / plan(source.parent, [source], options)[0].output
+    if output.resolve() == source.resolve():
+        raise ImageError(f"the output {output} is the input: give another name, inputs are not overwritten")
+    prepared = pipeline.prepare(read_picture(source, max_pixels=options.max_pixels))
+    picture = pipeline.finish(pipeline.run(prepared.images), prepared)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(picture, output, quality=options.quality)
+    return output
+
+
+def plan(root: Path, files: list[Path], options: Options) -> list[Job]:
+    """Name every output: same place and name, another suffix where the kind changes; never two of one name."""
+    wanted = {file: file.relative_to(root).with_suffix(options.format or _kept_suffix(file)) for file in files}
+    # Compared without case, for file systems that know none.
+    taken = Counter(str(name).casefold() for name in wanted.values())
+    jobs = []
+    for file, name in wanted.items():
+        if taken[str(name).casefold()] > 1 and name.suffix != file.suffix:
+            name = file.relative_to(root).with_name(file.name + name.suffix)
+        jobs.append(Job(file.relative_to(root).as_posix(), file, name.as_posix()))
+    return jobs
+
+
+def _kept_suffix(file: Path) -> str:
+    return ".png" if FORMATS[file.suffix.lower()] == "jpeg" else file.suffix
+
+
+def _translate(run: FolderRun, jobs: list[Job]) -> Iterator[Record]:
+    """Records of all jobs, in the order in which they end."""
+    workers = run.options.workers
+    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
+        behind: deque[Future[Record]] = deque()
+        for batch in _batches(_ahead(readers, lambda job: _load(run, job), jobs, 2 * workers), run.options.batch_size):
+            if isinstance(batch, Record):
+                yield batch
+                continue
+            for loaded, output in zip(batch, _run(run, batch), strict=True):
+                behind.append(writers.submit(_save, run, loaded, output))
+            while len(behind) > 2 * workers:
+                yield behind.popleft().result()
+        while behind:
+            yield behind.popleft().result()
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], depth: int
+) -> Iterator[Result]:
+    """Results in order, with at most `depth` items begun and not yet taken."""
+    begun: deque[Future[Result]] = deque()
+    for item in items:
+        begun.append(pool.submit(work, item))
+        if len(begun) >= depth:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+def _batches(results: Iterable[Loaded | Record], size: int) -> Iterator[list[Loaded] | Record]:
+    """Neighbours of one size together; records pass through."""
+    batch: list[Loaded] = []
+    for result in results:
+        if isinstance(result, Record):
+            yield result
+            continue
+        if batch and (len(batch) == size or batch[0].prepared.images.shape != result.prepared.images.shape):
+            yield batch
+            batch = []
+        batch.append(result)
+    if batch:
+        yield batch
+
+
+def _load(run: FolderRun, job: Job) -> Loaded | Record:
+    started = time.monotonic()
+    try:
+        content = sha256(job.source)
+        done = run.journal.find_done(job.file, run.settings, content)
+        if done is not None:
+            return replace(done, status="skipped", seconds=None)
+        prepared = run.pipeline.prepare(read_picture(job.source, max_pixels=run.options.max_pixels))
+        return Loaded(job, prepared, content, started)
+    except Exception as error:  # one file must not stop the others, whatever it holds
+        return _failed(run, job, error)
+
+
+def _run(run: FolderRun, batch: list[Loaded]) -> list[torch.Tensor | Exception]:
+    """An output (1, C', H', W') or an error for each; a batch that fails is tried one by one."""
+    try:
+        outputs = run.pipeline.run(torch.cat([loaded.prepared.images for loaded in batch]))
+        return [output[None] for output in outputs]
+    except Exception as error:  # out of memory, say
+        if len(batch) == 1:
+            return [error]
+        return [output for loaded in batch for output in _run(run, [loaded])]
+
+
+def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> Record:
+    job = loaded.job
+    try:
+        if isinstance(output, Exception):
+            raise output
+        picture = run.pipeline.finish(output, loaded.prepared)
+        name = _output_name(job, picture, run.options)
+        record = Record(
+            file=job.file,
+            status="done",
+            output=name,
+            width=picture.pixels.shape[1],
+            height=picture.pixels.shape[0],
+            seconds=round(time.monotonic() - loaded.started, 3),
+            settings=run.settings,
+            input_sha256=loaded.content,
+        )
+        return run.journal.put(record, lambda path: write_picture(picture, path, quality=run.options.quality))
+    except Exception as error:
+        return _failed(run, job, error)
+
+
+def _output_name(job: Job, picture: Picture, options: Options) -> str:
+    """The planned name, or a name of another kind where that one cannot hold the picture and none was asked for."""
+    format = FORMATS[Path(job.output).suffix.lower()]
+    alpha = picture.alpha is not None
+    if options.format or holds(format, picture.pixels.dtype, alpha):
+        return job.output
+    return job.output + lossless_suffix(format, picture.pixels.dtype, alpha)
+
+
+def _failed(run: FolderRun, job: Job, error: Exception) -> Record:
+    ours = isinstance(error, ValueError | OSError)
+    reason = str(error) if ours else f"{type(error).__name__}: {error}"
+    logger.warning("%s: %s", job.file, reason)
+    record = Record(file=job.file, status="failed", reason=reason)
+    run.journal.add(record)
+    return record

@@ -1,0 +1,113 @@
+"""What a run over many files has done: JSON lines that survive a kill, and the report made of them.
+
+The outputs of a run and its journal are in one folder. An output is written aside, recorded, and renamed, in this
+order: a kill at any moment, or an output that somebody changed, leads to that work being done again, and nothing else
+does.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+FOLDER = ".translate"  # inside the output folder
+REPORT = "report.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one file. Only a record of status "done" lets a later run skip the file."""
+
+    file: str  # below the input folder
+    status: Literal["done", "skipped", "failed"]
+    output: str | None = None  # below the output folder
+    width: int | None = None  # of the output
+    height: int | None = None
+    seconds: float | None = None  # from decoding to the written file, waiting included
+    reason: str | None = None  # why it failed
+    settings: str | None = None  # fingerprint of model and options
+    input_sha256: str | None = None
+    output_sha256: str | None = None
+
+
+class Journal:
+    """The records of a run below `output`, one file a process."""
+
+    def __init__(self, output: Path, process: int = 0) -> None:
+        self.output = output
+        self.folder = output / FOLDER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / f"journal-{process}.jsonl"
+        self.done = {record.file: record for record in _read_all(self.folder) if record.status == "done"}
+        self._lock = threading.Lock()
+        if process == 0:
+            for left in self.folder.glob("aside-*"):  # by a run that was killed
+                left.unlink()
+
+    def find_done(self, file: str, settings: str, content: str) -> Record | None:
+        """The record by which a file needs no work: same input, same settings, and the output is still as written."""
+        record = self.done.get(file)
+        if record is None or record.output is None:
+            return None
+        if (record.settings, record.input_sha256) != (settings, content):
+            return None
+        written = self.output / record.output
+        return record if written.is_file() and sha256(written) == record.output_sha256 else None
+
+    def add(self, record: Record) -> None:
+        """Append a record; thread-safe."""
+        with self._lock, open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+
+    def put(self, record: Record, write: Callable[[Path], None]) -> Record:
+        """Let `write` make the output of a record, and give it its place; thread-safe. Returns the record with its sum.
+
+        An error of `write` passes through, and leaves neither output nor record.
+        """
+        assert record.output is not None
+        path = self.output / record.output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.folder / f"aside-{uuid.uuid4().hex}{path.suffix}"
+        try:
+            write(aside)
+            record = replace(record, output_sha256=sha256(aside))
+            self.add(record)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return record
+
+
+def write_report(output: Path, records: list[Record]) -> Path:
+    """Write `report.jsonl`, a line for each file that was asked for, and return its path."""
+    path = output / REPORT
+    aside = path.with_name(f".{REPORT}.new")
+    lines = [json.dumps(_shown(record), ensure_ascii=False) + "\n" for record in records]
+    aside.write_text("".join(lines), encoding="utf-8")
+    os.replace(aside, path)
+    return path
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in asdict(record).items() if value is not None}
+
+
+def _read_all(folder: Path) -> list[Record]:
+    """The records of all processes; a line that a kill cut short is passed over."""
+    records = []
+    for path in sorted(folder.glob("journal-*.jsonl"), key=lambda path: path.stat().st_mtime):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                records.append(Record(**json.loads(line)))
+    return records

@@ -1,0 +1,74 @@
+"""Stage 1 for images: folders of pairs, side-by-side images, or two unpaired kinds become a data set for training."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from translate.data.folders import check_halves, check_sizes, list_images, pair_folders, side_by_side
+from translate.pipelines.preprocessing.dataset import Item, Options, choose_splits, write_dataset
+
+
+def prepare_pairs(
+    source: Path,
+    target: Path,
+    output: Path,
+    options: Options,
+    *,
+    source_suffix: str = "",
+    target_suffix: str = "",
+    show_progress: bool = True,
+) -> dict[str, Any]:
+    """Pair two folders by name and write OUT/{train,val}/{source,target}.
+
+    Returns what `write_dataset` returns. Raises ImageError for files without a partner and pairs that differ in size.
+    """
+    pairs = pair_folders(source, target, source_suffix=source_suffix, target_suffix=target_suffix)
+    check_sizes(pairs)
+    splits = choose_splits([pair.name for pair in pairs], options)
+    items = [
+        Item(pair.name, f"{splits[pair.name]}/{side}", path)
+        for pair in pairs
+        for side, path in (("source", pair.source), ("target", pair.target))
+    ]
+    return write_dataset(items, output, "paired", options, show_progress=show_progress)
+
+
+def prepare_side_by_side(
+    folder: Path,
+    output: Path,
+    options: Options,
+    *,
+    source_on: Literal["left", "right"] = "left",
+    show_progress: bool = True,
+) -> dict[str, Any]:
+    """Cut images in the middle and write OUT/{train,val}/{source,target}.
+
+    Returns what `write_dataset` returns. Raises ImageError for images of odd width.
+    """
+    pairs = side_by_side(folder)
+    check_halves(pairs)
+    splits = choose_splits([pair.name for pair in pairs], options)
+    target_on: Literal["left", "right"] = "right" if source_on == "left" else "left"
+    items = [
+        Item(pair.name, f"{splits[pair.name]}/{side}", pair.source, half)
+        for pair in pairs
+        for side, half in (("source", source_on), ("target", target_on))
+    ]
+    return write_dataset(items, output, "paired", options, show_progress=show_progress)
+
+
+def prepare_unpaired(a: Path, b: Path, output: Path, options: Options, *, show_progress: bool = True) -> dict[str, Any]:
+    """Write two unpaired kinds of image as OUT/{train,val}/{a,b}. Returns what `write_dataset` returns."""
+    items = []
+    for side, folder in (("a", a), ("b", b)):
+        files = _unique_names(folder)
+        splits = choose_splits(list(files), options)
+        items += [Item(name, f"{splits[name]}/{side}", path) for name, path in files.items()]
+    return write_dataset(items, output, "unpaired", options, show_progress=show_progress)
+
+
+def _unique_names(folder: Path) -> dict[str, Path]:
+    """Files by their path without suffix; those that would share one keep it: they are different images here."""
+    paths = [path.relative_to(folder) for path in list_images(folder)]
+    shared = Counter(path.with_suffix("") for path in paths)
+    return {(p if shared[p.with_suffix("")] > 1 else p.with_suffix("")).as_posix(): folder / p for p in paths}

@@ -1,0 +1,93 @@
+"""The command `translate`. It may import everything of ours, and nothing imports it.
+
+Each subcommand is a module with `add_parser` and `run`; only the one that is asked for is imported, so that --help is
+quick.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import translate
+
+COMMANDS = {
+    "preprocess": "stage 1: make a data set for training from folders of images",
+    "train": "stage 2: train a model from a recipe, or go on with a run that stopped",
+    "infer": "stage 3: translate an image or a folder of images",
+    "evaluate": "measure a model on images whose translation is known",
+    "demo": "see all of it happen on real pictures, in a few minutes on a CPU",
+}
+
+
+class CommandError(ValueError):
+    """A command line that cannot be carried out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 if something failed, 2 if it could not be started."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(format="%(message)s", level=_level(), stream=sys.stderr)
+    if not given or given[0] not in COMMANDS:
+        _overview().parse_args(given or ["--help"])
+        return 0
+    command = importlib.import_module(f"translate.cli.{given[0]}")
+    parser = argparse.ArgumentParser(
+        prog=f"translate {given[0]}",
+        description=COMMANDS[given[0]],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    try:
+        code: int = command.run(parser, given[1:])
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        return 1
+    except (ValueError, OSError) as error:
+        if not _ours(error):
+            raise
+        return _fail(_message(error), 2)
+    except RuntimeError as error:
+        if type(error).__module__.partition(".")[0] != "translate":
+            raise
+        return _fail(_message(error), 1)
+    return code
+
+
+def _overview() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="translate",
+        usage="translate [--version] COMMAND ...",
+        description=f"Image-to-image translation.\n\ncommands:\n{listed}\n\ntranslate COMMAND --help tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"translate {translate.__version__}")
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="one of the commands above")
+    return parser
+
+
+def _ours(error: Exception) -> bool:
+    """An error with a message for the user: one of our types, or the system's word on a file."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] == "translate"
+
+
+def _message(error: Exception) -> str:
+    """The message; of an error that a loader process handed over only its own words."""
+    text = str(error)
+    if text.startswith("Caught ") and "\n" in text:
+        return text.strip().splitlines()[-1].split(": ", 1)[-1]
+    return text
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"translate: {message}\n")
+    return code
+
+
+def _level() -> int:
+    """Information from the main process, warnings from all."""
+    return logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING

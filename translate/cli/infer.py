@@ -1,0 +1,91 @@
+"""translate infer MODEL INPUT OUTPUT"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from translate.cli import CommandError
+
+EPILOG = """
+OUTPUT of a folder is a folder with the same tree; its report.jsonl says for each file what became of it. Files that are
+done are skipped when the command is given again; a bad file is reported, and the others go on. JPEG is written as PNG,
+WebP lossless, everything else as it is, unless --format says otherwise; grey, 16-bit, alpha and metadata are kept.
+Several processes share a folder: accelerate launch -m translate infer MODEL INPUT OUTPUT
+Exit code: 0, 1 if a file failed, 2 if nothing could be started.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="model folder, hub id (owner/name), or a model that ships: identity"
+    )
+    parser.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of images and folders")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="a file for a file, a folder for a folder")
+    parser.add_argument("--direction", metavar="NAME", help="generator of a model with several: a_to_b, b_to_a")
+    parser.add_argument("--format", metavar="SUFFIX", help="write all as .png, .tif, .webp, .jpg or .bmp")
+    parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
+    parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
+    parser.add_argument("--workers", metavar="N", type=int, default=2, help="threads that decode, and that encode")
+    parser.add_argument("--max-pixels", metavar="N", type=int, help="largest width x height that is read (300 million)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
+    parser.epilog = EPILOG
+
+
+def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
+    options = parser.parse_args(given)
+    summary = infer(options)
+    from accelerate import PartialState
+
+    if PartialState().is_main_process:
+        sys.stdout.write(json.dumps(summary) + "\n" if options.json else _in_words(summary))
+    return 1 if summary["failed"] else 0
+
+
+def infer(options: argparse.Namespace) -> dict[str, Any]:
+    """Translate what the options name, and return the summary."""
+    from translate.data.images import MAX_PIXELS, ImageError
+    from translate.pipelines.inference.folder import Options, translate_file, translate_folder
+
+    format = options.format and "." + options.format.lower().lstrip(".")
+    how = Options(format, options.quality, options.batch_size, options.workers, options.max_pixels or MAX_PIXELS)
+    if not options.input.exists():
+        raise ImageError(f"{options.input} does not exist: give an image or a folder of images")
+    pipeline = load(options)
+    if options.input.is_dir():
+        if options.output.is_file():
+            raise ImageError(f"{options.output} is a file, but {options.input} is a folder: give an output folder")
+        return translate_folder(pipeline, options.input, options.output, how, show_progress=not options.json)
+    written = translate_file(pipeline, options.input, options.output, how)
+    return {"files": 1, "done": 1, "skipped": 0, "failed": 0, "output": str(written)}
+
+
+def load(options: argparse.Namespace) -> Any:
+    """The pipeline of the options' model, direction, device and precision."""
+    import torch
+
+    from translate.pipelines.inference.pipeline import Pipeline
+
+    check_device(options.device)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
+    return Pipeline.from_pretrained(options.model, direction=options.direction, device=options.device, dtype=dtype)
+
+
+def check_device(name: str | None) -> None:
+    """Refuse a device that is not there. Raises CommandError with those that are."""
+    import torch
+
+    try:
+        torch.zeros((), device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise CommandError(f"--device {name!r} cannot be used ({str(error).splitlines()[0]}): give cpu, cuda or mps") from None
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    if "report" not in summary:
+        return f"written: {summary['output']}\n"
+    counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "skipped", "failed"))
+    return f"{summary['files']} files in {summary['seconds']} s: {counts}. Report: {summary['report']}\n"

@@ -1,0 +1,75 @@
+"""translate preprocess pairs | side-by-side | unpaired"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+EPILOG = """
+The data set is a folder with train/ and val/, ready for translate train, and dataset.json with size, type and SHA-256
+of every file. Without --size files are copied unchanged; with it larger images are reduced and written without loss. A
+command that was stopped goes on where it stopped. A broken image is reported and left out with its partner; then the
+exit code is 1.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    pairs = _task(tasks, "pairs", "two folders of registered images, matched by name")
+    pairs.add_argument("source", metavar="SOURCE", type=Path, help="folder of what will be translated")
+    pairs.add_argument("target", metavar="TARGET", type=Path, help="folder of what it shall become")
+    pairs.add_argument(
+        "--source-suffix", metavar="TEXT", default="", help="what SOURCE names end in beyond the common name: _LR, x2"
+    )
+    pairs.add_argument("--target-suffix", metavar="TEXT", default="", help="the same for TARGET: _HR")
+    halves = _task(tasks, "side-by-side", "one folder of images that hold source and target side by side")
+    halves.add_argument("folder", metavar="FOLDER", type=Path, help="folder of images of even width")
+    halves.add_argument(
+        "--source-on", choices=["left", "right"], default="left", help="the half that is the source (left)"
+    )
+    unpaired = _task(tasks, "unpaired", "two folders of two kinds of image that do not belong together")
+    unpaired.add_argument("a", metavar="A", type=Path, help="folder of one kind")
+    unpaired.add_argument("b", metavar="B", type=Path, help="folder of the other kind")
+    for task in (pairs, halves, unpaired):
+        task.add_argument("output", metavar="OUT", type=Path, help="folder of the data set")
+        task.add_argument("--val", metavar="SHARE", type=float, default=0.1, help="share of the images for val/ (0.1)")
+        task.add_argument("--split", metavar="NAME", choices=["train", "val"], help="put everything into train or val")
+        task.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice for val/ (0)")
+        task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
+        task.add_argument("--workers", metavar="N", type=int, default=2, help="threads (2)")
+        task.add_argument(
+            "--json", action="store_true", help="print one line of JSON with the summary, and nothing else"
+        )
+
+
+def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
+    options = parser.parse_args(given)
+    from translate.pipelines.preprocessing.dataset import Options
+    from translate.pipelines.preprocessing.folders import prepare_pairs, prepare_side_by_side, prepare_unpaired
+
+    how = Options(options.val, options.split, options.seed, options.size, options.workers)
+    shown = not options.json
+    if options.task == "pairs":
+        suffixes = {"source_suffix": options.source_suffix, "target_suffix": options.target_suffix}
+        summary = prepare_pairs(options.source, options.target, options.output, how, **suffixes, show_progress=shown)
+    elif options.task == "side-by-side":
+        summary = prepare_side_by_side(
+            options.folder, options.output, how, source_on=options.source_on, show_progress=shown
+        )
+    else:
+        summary = prepare_unpaired(options.a, options.b, options.output, how, show_progress=shown)
+    if options.json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    else:
+        counts = ", ".join(f"{split} {count}" for split, count in summary["splits"].items())
+        unit = "pairs" if summary["kind"] == "paired" else "images"
+        sys.stdout.write(f"{unit}: {counts}; {summary['failed']} files failed. Manifest: {summary['manifest']}\n")
+    return 1 if summary["failed"] else 0
+
+
+def _task(
+    tasks: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str
+) -> argparse.ArgumentParser:
+    return tasks.add_parser(
+        name, help=purpose, description=purpose, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )

@@ -1,0 +1,181 @@
+"""The model folder: config.json and safetensors, everything needed to rebuild and to use a model."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+import translate
+from translate.checkpoint import CheckpointError, load_weights, recover_folder, save_tensors, write_folder
+from translate.data.datasets import RangeConfig
+from translate.data.intensity import IntensityRange
+from translate.networks import GENERATORS
+
+CONFIG = "config.json"
+
+
+class NetworkConfig(BaseModel):
+    """A network by its name in the registry and all arguments of its constructor, channels included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Side(BaseModel):
+    """One side of a generator's work: channels, and what -1 and 1 mean (None: the limits of the file's dtype)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: Literal[1, 3]
+    range: RangeConfig | None = None
+
+    def intensity(self) -> IntensityRange | None:
+        return self.range.build() if self.range else None
+
+
+class GeneratorConfig(NetworkConfig):
+    """A generator with what it takes and gives."""
+
+    input: Side
+    output: Side
+
+
+class ModelConfig(BaseModel):
+    """config.json. The first generator is the one that is used where none is named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    translate_version: str = translate.__version__
+    task: str = "translation"
+    follow_input_channels: bool = False
+    generators: dict[str, GeneratorConfig] = Field(min_length=1)
+    discriminators: dict[str, NetworkConfig] = {}
+    recipe: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None  # fingerprint and counts of what it was trained on
+    training: dict[str, Any] | None = None  # steps, images, figures on the validation split
+
+
+def build_network(config: NetworkConfig, registry: dict[str, type[nn.Module]]) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Raises:
+        CheckpointError: an unknown name, or arguments that its constructor refuses.
+    """
+    if config.name not in registry:
+        raise CheckpointError(
+            f"unknown network {config.name!r}, this version knows {', '.join(sorted(registry))}: "
+            "the model needs a newer version"
+        )
+    try:
+        return registry[config.name](**config.arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the network {config.name!r} refuses the arguments in {CONFIG}: {error}") from None
+
+
+def save_model(folder: Path, config: ModelConfig, networks: dict[str, nn.Module]) -> None:
+    """Write a model folder, whole or not at all: config.json and one safetensors file for each network."""
+
+    def write(aside: Path) -> None:
+        for name, network in networks.items():
+            save_tensors(network.state_dict(), aside / f"{name}.safetensors")
+        (aside / CONFIG).write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+
+    expected = config.generators.keys() | config.discriminators.keys()
+    assert networks.keys() == expected, (networks.keys(), expected)
+    write_folder(folder, write)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read config.json.
+
+    Raises:
+        CheckpointError: the folder or the file is missing, or the file is not a model's config.
+    """
+    recover_folder(folder)
+    path = folder / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no model folder, it has no {CONFIG}: give the folder that training wrote")
+    try:
+        return ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is no config of a model of this version: {error}") from None
+
+
+def load_generator(folder: Path, name: str | None = None) -> tuple[nn.Module, str, ModelConfig]:
+    """Load one generator, by default the first.
+
+    Raises:
+        CheckpointError: the folder is damaged, or has no generator of that name.
+    """
+    config = read_config(folder)
+    name = name or next(iter(config.generators))
+    if name not in config.generators:
+        raise CheckpointError(f"{folder} has no generator {name!r}: it has {', '.join(config.generators)}")
+    generator = build_network(config.generators[name], GENERATORS)
+    load_weights(generator, folder / f"{name}.safetensors")
+    return generator, name, config
+
+
+def load_into(folder: Path, networks: dict[str, nn.Module]) -> None:
+    """Start networks from the weights of a model folder, discriminators included.
+
+    Raises:
+        CheckpointError: a network is missing there or has another shape.
+    """
+    config = read_config(folder)
+    have = config.generators.keys() | config.discriminators.keys()
+    for name, network in networks.items():
+        if name not in have:
+            raise CheckpointError(f"{folder} has no network {name!r} to start from: it has {', '.join(sorted(have))}")
+        load_weights(network, folder / f"{name}.safetensors")
+
+
+def shipped_models() -> list[str]:
+    """The models that ship, by name."""
+    return sorted(path.name for path in _shipped().iterdir() if (path / CONFIG).is_file())
+
+
+def find_model(model: str | Path, *, revision: str | None = None, **download: Any) -> Path:
+    """The folder of a model: a path, the name of one that ships, or a hub id "owner/name", which is downloaded.
+
+    Args:
+        revision: branch, tag or commit of a hub id.
+        download: further arguments of `huggingface_hub.snapshot_download`.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be downloaded.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    if str(model) in shipped_models():
+        return _shipped() / str(model)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(model)) or Path(model).parent.is_dir():
+        raise CheckpointError(
+            f"there is no model {str(model)!r}: give a model folder, a hub id (owner/name), or a model that ships, "
+            f"{', '.join(shipped_models())}"
+        )
+    return _download(str(model), revision, download)
+
+
+def _download(repository: str, revision: str | None, download: dict[str, Any]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = [CONFIG, "*.safetensors", "README.md"]
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted, **download))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{repository!r} is no folder here, and the hub did not give it ({type(error).__name__}): check the name, "
+            "your connection and, for a private model, your login"
+        ) from None
+
+
+def _shipped() -> Path:
+    return Path(__file__).parent / "models"

@@ -1,0 +1,305 @@
+"""The training loop: resolve, check, print, save, then start."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import send_to_device, set_seed
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from translate.config import Recipe
+from translate.data.augment import sample_seed
+from translate.data.datasets import one_thread
+from translate.data.sampling import StepSampler
+from translate.model_folder import ModelConfig, save_model
+from translate.sizes import pad_to_rule
+from translate.training.precision import Precision, choose_precision
+from translate.training.records import append_log, cut_log, draw_curves, draw_grid, read_log
+from translate.training.run_folder import RunFolder, check_same_run
+from translate.training.schedule import learning_rate
+from translate.training.setup import (
+    Splits,
+    Trained,
+    build_datasets,
+    build_networks,
+    check_recipe_fits,
+    find_files,
+    prepare,
+)
+from translate.training.state import Progress, load_training, save_training
+from translate.training.step import train_step
+from translate.training.trackers import check_trackers, tracker_config
+from translate.training.validation import Dataset, main_figure, sample_rows, validate
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the parts of the loop share. Only `trained` and `progress` change."""
+
+    recipe: Recipe
+    folder: RunFolder
+    splits: Splits
+    accelerator: Accelerator
+    precision: Precision
+    trained: Trained
+    progress: Progress
+    training_set: Dataset
+    shown_set: Dataset
+
+
+def train(recipe: Recipe, output: Path, *, show_progress: bool = True) -> dict[str, Any]:
+    """Train from the start, or from where the run in `output` stopped, until the recipe's last step.
+
+    Returns:
+        {"steps", "figures", "model", "best"}: figures on val/, and the model folders.
+
+    Raises:
+        ConfigError: the recipe does not fit the data, the device or the run in `output`.
+        ImageError: the data set is incomplete or an image is broken.
+        CheckpointError: every training state in `output` is damaged.
+        TrainingError: a loss is not finite.
+    """
+    run = _start(recipe, output)
+    try:
+        if run.progress.step < recipe.training.steps:
+            _loop(run, show_progress)
+        else:
+            logger.info("the run in %s is complete: %d steps", output, run.progress.step)
+    finally:
+        run.accelerator.end_training()
+    best = run.folder.best if run.folder.best.is_dir() else run.folder.model
+    return {
+        "steps": run.progress.step,
+        "figures": run.progress.figures,
+        "model": str(run.folder.model),
+        "best": str(best),
+    }
+
+
+def _start(recipe: Recipe, output: Path) -> Run:
+    check_recipe_fits(recipe)
+    check_trackers(recipe.logging.trackers)
+    splits = find_files(recipe)
+    folder = RunFolder(output)
+    check_same_run(folder, recipe, splits)
+    precision, accelerator = build_accelerator(recipe, folder.root)
+    set_seed(recipe.training.seed)
+    trained = prepare(recipe, build_networks(recipe), accelerator, precision)
+    torch.manual_seed(sample_seed(recipe.training.seed, accelerator.process_index))  # dropout differs between processes
+    progress = load_training(folder.checkpoints, trained, accelerator)
+    training_set, shown_set = build_datasets(recipe, splits, accelerator.main_process_first)
+    if accelerator.is_main_process:
+        folder.create(recipe, splits)
+        cut_log(folder.log, progress.step)
+    accelerator.wait_for_everyone()
+    if recipe.logging.trackers:
+        accelerator.init_trackers("translate", config=tracker_config(recipe))
+    return Run(recipe, folder, splits, accelerator, precision, trained, progress, training_set, shown_set)
+
+
+def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:
+    """The Accelerator of a run, with the precision resolved for the device it finds."""
+    precision = choose_precision(recipe.training.precision, PartialState().device)
+    accelerator = Accelerator(
+        gradient_accumulation_steps=recipe.training.accumulation,
+        mixed_precision=precision if precision in ("bf16", "fp16") else "no",
+        log_with=list(recipe.logging.trackers) or None,
+        project_dir=project,
+        step_scheduler_with_optimizer=False,
+    )
+    return precision, accelerator
+
+
+def _loop(run: Run, show_progress: bool) -> None:
+    recipe, progress, steps = run.recipe, run.progress, run.recipe.training.steps
+    networks = [*run.trained.objective.generators.values(), *run.trained.objective.discriminators.values()]
+    batches = _batches(run)
+    bar = tqdm(
+        total=steps, initial=progress.step, disable=not (show_progress and run.accelerator.is_main_process), unit="step"
+    )
+    started = time.monotonic()
+    while progress.step < steps:
+        rate = _set_learning_rates(run)
+        penalty = recipe.penalty if progress.step % recipe.penalty.every == 0 else None
+        for _ in range(recipe.training.accumulation):
+            with run.accelerator.accumulate(*networks):
+                terms = train_step(
+                    run.trained.objective,
+                    next(batches),
+                    run.trained.pool,
+                    run.trained.optimizers,
+                    run.accelerator,
+                    penalty,
+                    recipe.optimizer.clip_norm,
+                )
+            progress.running.add(terms)
+        progress.step += 1
+        if run.trained.ema:
+            run.trained.ema.update(_images_per_step(run))
+        bar.update()
+        _report(run, rate, bar, time.monotonic() - started)
+    bar.close()
+
+
+def _batches(run: Run) -> Iterator[Any]:
+    """Batches on the device from the step where the run is, padded to the generators' size rule as in inference.
+
+    The loader has a generator of its own, so that starting it changes no random state.
+    """
+    training, accelerator = run.recipe.training, run.accelerator
+    sampler = StepSampler(
+        lengths=run.training_set.lengths,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        start=run.progress.step * training.accumulation,
+        stop=training.steps * training.accumulation,
+        rank=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    workers = run.recipe.data.workers
+    loader = DataLoader(
+        run.training_set,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=run.training_set.collate,
+        worker_init_fn=one_thread,
+        generator=torch.Generator().manual_seed(training.seed),
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    rule = next(iter(run.trained.networks.generators.values()))
+    layout = torch.channels_last if training.channels_last else torch.contiguous_format
+    dtype = torch.float64 if run.precision == "fp64" else torch.float32
+    for batch in loader:
+        moved = send_to_device(batch, accelerator.device, non_blocking=True)
+        yield type(moved)(*(_arrange(v, rule, dtype, layout) if isinstance(v, torch.Tensor) else v for v in moved))
+
+
+def _arrange(
+    images: torch.Tensor, rule: torch.nn.Module, dtype: torch.dtype, layout: torch.memory_format
+) -> torch.Tensor:
+    return pad_to_rule(images, rule).to(dtype, memory_format=layout)
+
+
+def _images_per_step(run: Run) -> int:
+    training = run.recipe.training
+    return training.batch_size * training.accumulation * run.accelerator.num_processes
+
+
+def _set_learning_rates(run: Run) -> float:
+    settings, schedule = run.recipe.optimizer, run.recipe.schedule
+    factor = learning_rate(
+        run.progress.step,
+        peak=1.0,
+        total=run.recipe.training.steps,
+        kind=schedule.kind,
+        hold=schedule.hold,
+        warmup=schedule.warmup,
+    )
+    optimizers = run.trained.plain_optimizers
+    discriminator_rate = settings.discriminator_learning_rate or settings.learning_rate
+    for optimizer, peak in (
+        (optimizers.generator, settings.learning_rate),
+        (optimizers.discriminator, discriminator_rate),
+    ):
+        for group in optimizer.param_groups:
+            group["lr"] = peak * factor
+    return settings.learning_rate * factor
+
+
+def _report(run: Run, rate: float, bar: Any, seconds: float) -> None:
+    """After a step: what is due of record, validation, samples and training state, in this order."""
+    step, last = run.progress.step, run.progress.step == run.recipe.training.steps
+    record: dict[str, Any] = {}
+    if step % run.recipe.logging.every == 0 or last:
+        record |= _losses(run) | {"learning_rate": rate}
+        bar.set_postfix({name: f"{value:.3g}" for name, value in record.items() if "/" in name})
+    if step % run.recipe.validation.every == 0 or last:
+        record |= _validation(run)
+    if record and run.accelerator.is_main_process:
+        record = {"step": step, "images": step * _images_per_step(run), **record, "seconds": round(seconds, 1)}
+        append_log(run.folder.log, record)
+        run.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
+    if step % run.recipe.logging.samples_every == 0 or last:
+        _draw(run)
+    if step % run.recipe.checkpoint.every == 0 or last:
+        save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, run.recipe.checkpoint.keep)
+
+
+def _losses(run: Run) -> dict[str, float]:
+    """Mean of each term since the last record, over all processes.
+
+    Raises:
+        TrainingError: a term is not finite, so that the weights are lost.
+    """
+    names, means = run.progress.running.means()
+    values = run.accelerator.reduce(means, "mean").tolist()
+    run.progress.running.reset()
+    for name, value in zip(names, values, strict=True):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss term {name!r} is {value} at step {run.progress.step}, and the weights with it: the last "
+                f"training state in {run.folder.checkpoints} may still be good; lower optimizer.learning_rate, set "
+                "optimizer.clip_norm, or use precision fp32"
+            )
+    return dict(zip(names, values, strict=True))
+
+
+def _validation(run: Run) -> dict[str, float]:
+    """Figures on val/, and the model folders: model/ always, best/ if it is better."""
+    generators = run.trained.shown_generators()
+    figures = {}
+    if run.splits.val is not None:
+        figures = validate(generators, run.shown_set, run.recipe.validation.images, run.accelerator)
+        main = main_figure(run.shown_set)
+        better = main.better(figures[main.name], run.progress.best)
+        run.progress.figures = figures
+        if better:
+            run.progress.best = figures[main.name]
+            _export(run, run.folder.best)
+    _export(run, run.folder.model)
+    return figures
+
+
+def _export(run: Run, folder: Path) -> None:
+    if not run.accelerator.is_main_process:
+        return
+    networks = run.trained.networks
+    assert run.recipe.data.folder is not None
+    recipe = run.recipe.to_json()
+    recipe["data"]["folder"] = None  # a path of this machine means nothing elsewhere
+    config = ModelConfig(
+        task=run.recipe.task,
+        follow_input_channels=run.recipe.follow_input_channels,
+        generators=networks.generator_configs,
+        discriminators=networks.discriminator_configs,
+        recipe=recipe,
+        data=run.splits.summary(run.recipe.data.folder),
+        training={
+            "steps": run.progress.step,
+            "images": run.progress.step * _images_per_step(run),
+            "precision": run.precision,
+            "figures": run.progress.figures,
+        },
+    )
+    save_model(folder, config, {**run.trained.shown_generators(), **networks.discriminators})
+
+
+def _draw(run: Run) -> None:
+    if not run.accelerator.is_main_process:
+        return
+    rows = sample_rows(run.trained.shown_generators(), run.shown_set, run.recipe.logging.samples, run.accelerator)
+    draw_grid(rows, run.folder.samples / f"step_{run.progress.step:08d}.png")
+    draw_curves(read_log(run.folder.log), run.folder.curves)

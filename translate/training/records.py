@@ -1,0 +1,118 @@
+"""What a run leaves for its reader: losses as JSON lines, curves, and sample grids."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from translate.objectives.terms import Terms
+
+
+class Running:
+    """Means of the loss terms since the last record, summed on the device: reading them is the only wait."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, terms: Terms) -> None:
+        """Add one step's detached scalars; a term that is not there in every step has its own count."""
+        for name, term in terms.items():
+            self.sums[name] = self.sums[name] + term if name in self.sums else term.clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> tuple[list[str], Tensor]:
+        """Names, and one tensor of their means."""
+        names = sorted(self.sums)
+        return names, torch.stack([self.sums[name] / self.counts[name] for name in names])
+
+    def reset(self) -> None:
+        self.sums, self.counts = {}, {}
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Make a log (`log.jsonl`, one record a line) that ends at `step`: what a killed run logged later is dropped."""
+    kept = [record for record in read_log(path) if record["step"] <= step] if path.exists() else []
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    os.replace(aside, path)
+
+
+def append_log(path: Path, record: dict[str, Any]) -> None:
+    """Add one record."""
+    with open(path, "a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """All whole records of a log; a line that a kill cut short ends it."""
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+PANELS = {"g/": "generator losses", "d/": "discriminator losses", "val/": "validation"}
+
+
+def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
+    """Losses of the generators, of the discriminators, and the validation figures, as one PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(PANELS), 3.5), layout="constrained")
+    plot_curves(figure, records)
+    save_figure(figure, path)
+
+
+def plot_curves(figure: Any, records: list[dict[str, Any]]) -> None:
+    """Plot the curves side by side into a matplotlib Figure or SubFigure."""
+    for axes, (prefix, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for name in sorted({key for record in records for key in record if key.startswith(prefix)}):
+            points = [(record["step"], record[name]) for record in records if name in record]
+            marker = "." if len(points) < 30 else ""
+            axes.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), marker=marker)
+        if prefix != "val/" and all(value > 0 for line in axes.lines for value in line.get_ydata()):
+            axes.set_yscale("log")
+        axes.set(title=title, xlabel="step")
+        if axes.lines:
+            axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure as PNG, whole or not at all."""
+    aside = path.with_name(f".{path.name}.new")
+    figure.savefig(aside, format="png", dpi=110)
+    os.replace(aside, path)
+
+
+def to_8bit(image: Tensor) -> np.ndarray:
+    """(C, H, W) in model space as an RGB array (H, W, 3) to look at."""
+    levels = ((image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.expand(3, -1, -1).permute(1, 2, 0).numpy()
+
+
+def draw_grid(rows: list[list[Tensor]], path: Path, *, gap: int = 4) -> None:
+    """Rows of images (C, H, W) in model space as one PNG on white; images may differ in size."""
+    cells = [[to_8bit(image) for image in row] for row in rows]
+    heights = [max(cell.shape[0] for cell in row) for row in cells]
+    widths = [max(row[column].shape[1] for row in cells) for column in range(len(cells[0]))]
+    sheet = np.full((sum(heights) + gap * (len(heights) + 1), sum(widths) + gap * (len(widths) + 1), 3), 255, np.uint8)
+    top = gap
+    for row, height in zip(cells, heights, strict=True):
+        left = gap
+        for cell, width in zip(row, widths, strict=True):
+            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+            left += width + gap
+        top += height + gap
+    aside = path.with_name(f".{path.name}.new")
+    Image.fromarray(sheet).save(aside, format="PNG")
+    os.replace(aside, path)

@@ -1,0 +1,216 @@
+"""Everything a run needs, resolved and checked before it starts."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from translate.config import ConfigError, Recipe
+from translate.data.augment import Geometry
+from translate.data.cache import PictureCache
+from translate.data.datasets import PairedImages, Split, UnpairedImages, build_dataset, find_split, find_training
+from translate.history import ImagePool
+from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into
+from translate.networks import DISCRIMINATORS, GENERATORS, initialise
+from translate.objectives import OBJECTIVES, Objective
+from translate.training.ema import Ema
+from translate.training.precision import Precision
+from translate.training.step import Optimizers
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The files of a run."""
+
+    train: Split
+    val: Split | None
+
+    def summary(self, root: Path) -> dict[str, Any]:
+        """What the model folder keeps of the data: counts and fingerprint, no names."""
+        return {
+            "train": str(self.train),
+            "val": str(self.val) if self.val else None,
+            "fingerprint": self.train.fingerprint(root),
+        }
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks unwrapped, by name, with what the model folder says of each."""
+
+    generators: dict[str, nn.Module]
+    discriminators: dict[str, nn.Module]
+    generator_configs: dict[str, GeneratorConfig]
+    discriminator_configs: dict[str, NetworkConfig]
+
+    def all(self) -> dict[str, nn.Module]:
+        return {**self.generators, **self.discriminators}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What changes while it trains, and what steps it: all of it is in the training state."""
+
+    networks: Networks
+    objective: Objective  # holds the networks as Accelerate wrapped them
+    optimizers: Optimizers  # as Accelerate wrapped them
+    plain_optimizers: Optimizers
+    ema: Ema | None
+    pool: ImagePool
+
+    def shown_generators(self) -> dict[str, nn.Module]:
+        """The generators that are validated and kept: the averages where there are any."""
+        return self.ema.networks if self.ema else self.networks.generators
+
+
+def check_recipe_fits(recipe: Recipe) -> None:
+    """Refuse combinations that the schema alone cannot see.
+
+    Raises:
+        ConfigError: naming the keys and what to set.
+    """
+    wanted = OBJECTIVES[recipe.objective.name].kind
+    paired = recipe.data.kind != "unpaired"
+    if paired != (wanted == "paired"):
+        raise ConfigError(
+            f"objective.name {recipe.objective.name!r} needs {wanted} data, got data.kind {recipe.data.kind!r}: "
+            "choose another recipe or set data.kind"
+        )
+    if recipe.training.batch_size > 1 and recipe.data.crop is None and recipe.data.kind == "unpaired":
+        raise ConfigError("unpaired data in batches needs data.crop: without it images differ in size")
+
+
+def find_files(recipe: Recipe) -> Splits:
+    """List and check the training and validation files."""
+    return Splits(find_training(recipe.data), find_split(recipe.data, "val"))
+
+
+def build_networks(recipe: Recipe) -> Networks:
+    """Build and initialise every network of the objective from the global random state.
+
+    Raises:
+        ConfigError: a constructor refuses its settings.
+    """
+    data = recipe.data
+    objective = OBJECTIVES[recipe.objective.name]
+    sides = {"source": Side(channels=data.source_channels, range=data.source_range)}
+    sides["target"] = Side(channels=data.target_channels, range=data.target_range)
+    generator = recipe.generator.model_dump()
+    discriminator = recipe.discriminator.model_dump()
+
+    generator_configs, discriminator_configs = {}, {}
+    for index, (name, channels) in enumerate(
+        objective.generator_channels(data.source_channels, data.target_channels).items()
+    ):
+        given, made = ("source", "target") if index == 0 else ("target", "source")
+        arguments = _arguments(generator) | {"in_channels": channels[0], "out_channels": channels[1]}
+        generator_configs[name] = GeneratorConfig(
+            name=generator["name"], arguments=arguments, input=sides[given], output=sides[made]
+        )
+    for name, judged in objective.discriminator_channels(data.source_channels, data.target_channels).items():
+        arguments = _arguments(discriminator) | {"in_channels": judged}
+        discriminator_configs[name] = NetworkConfig(name=discriminator["name"], arguments=arguments)
+    networks = Networks(
+        {name: _build("generator", GENERATORS, config) for name, config in generator_configs.items()},
+        {name: _build("discriminator", DISCRIMINATORS, config) for name, config in discriminator_configs.items()},
+        generator_configs,
+        discriminator_configs,
+    )
+    for network in networks.all().values():
+        initialise(network, recipe.initialisation.kind, recipe.initialisation.gain)
+    return networks
+
+
+def build_objective(recipe: Recipe, networks: Networks) -> Objective:
+    """The recipe's objective over these networks. Raises ConfigError where they do not fit it."""
+    settings = recipe.objective.model_dump()
+    build = OBJECTIVES[settings.pop("name")]
+    try:
+        objective: Objective = build(generators=networks.generators, discriminators=networks.discriminators, **settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return objective
+
+
+def prepare(recipe: Recipe, networks: Networks, accelerator: Accelerator, precision: Precision) -> Trained:
+    """Place the networks on the device, start them from a model if asked, and wrap them for Accelerate."""
+    objective = build_objective(recipe, networks)
+    if recipe.training.start_from:
+        load_into(find_model(recipe.training.start_from), networks.all())
+    for network in networks.all().values():
+        _arrange(network, recipe, accelerator.device, precision)
+    half_life = recipe.training.ema_half_life
+    ema = Ema(networks.generators, half_life) if half_life else None
+    plain = _optimizers(recipe, networks, fused=precision != "fp16")
+    generators = {name: accelerator.prepare(network) for name, network in networks.generators.items()}
+    discriminators = {name: accelerator.prepare(network) for name, network in networks.discriminators.items()}
+    wrapped = dataclasses.replace(objective, generators=generators, discriminators=discriminators)  # type: ignore[type-var]
+    optimizers = Optimizers(accelerator.prepare(plain.generator), accelerator.prepare(plain.discriminator))
+    pool = ImagePool(recipe.training.image_pool, recipe.training.seed)
+    return Trained(networks, wrapped, optimizers, plain, ema, pool)
+
+
+def build_datasets(
+    recipe: Recipe, splits: Splits, first: Callable[[], Any]
+) -> tuple[PairedImages | UnpairedImages, PairedImages | UnpairedImages]:
+    """The augmented training set, and the plain set for figures and samples (val/, or the training files without one).
+
+    Args:
+        first: a context in which the main process goes before the others, for building the cache.
+    """
+    data, seed = recipe.data, recipe.training.seed
+    cache = None
+    if data.cache:
+        assert data.folder is not None
+        with first():
+            cache = PictureCache.build(splits.train.files(), data.folder / "cache")
+    plain = Geometry(resize=data.resize)
+    train = build_dataset(data, splits.train, data.training_geometry(), seed, cache)
+    return train, build_dataset(data, splits.val or splits.train, plain, seed)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Parameters of a network, frozen ones included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _arguments(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "name"}
+
+
+def _build(side: str, registry: dict[str, type[nn.Module]], config: NetworkConfig) -> nn.Module:
+    try:
+        return registry[config.name](**config.arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{side} {config.name!r}: {error}") from None
+
+
+def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision: Precision) -> None:
+    network.to(device)
+    if precision == "fp64":
+        network.double()
+    if recipe.training.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.training.compile:
+        network.compile()  # in place: the state dict keeps its names
+
+
+def _optimizers(recipe: Recipe, networks: Networks, *, fused: bool) -> Optimizers:
+    settings = recipe.optimizer
+    rates = (settings.learning_rate, settings.discriminator_learning_rate or settings.learning_rate)
+    sides = (networks.generators, networks.discriminators)
+    generator, discriminator = (
+        torch.optim.Adam(
+            [p for network in side.values() for p in network.parameters() if p.requires_grad],
+            lr=rate,
+            betas=settings.betas,
+            fused=fused,
+        )
+        for rate, side in zip(rates, sides, strict=True)
+    )
+    return Optimizers(generator, discriminator)
