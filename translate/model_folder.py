@@ -2,10 +2,11 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from torch import nn
 
 import translate
@@ -15,6 +16,8 @@ from translate.data.intensity import IntensityRange
 from translate.networks import GENERATORS
 
 CONFIG = "config.json"
+FILES = (CONFIG, "*.safetensors", "README.md")  # what makes a model folder; nothing else is copied, up or down
+Name = Annotated[str, StringConstraints(pattern=r"^\w+$")]  # of a network: it becomes a file name
 
 
 class NetworkConfig(BaseModel):
@@ -54,8 +57,8 @@ class ModelConfig(BaseModel):
     translate_version: str = translate.__version__
     task: str = "translation"
     follow_input_channels: bool = False
-    generators: dict[str, GeneratorConfig] = Field(min_length=1)
-    discriminators: dict[str, NetworkConfig] = {}
+    generators: dict[Name, GeneratorConfig] = Field(min_length=1)
+    discriminators: dict[Name, NetworkConfig] = {}
     recipe: dict[str, Any] | None = None
     data: dict[str, Any] | None = None  # fingerprint and counts of what it was trained on
     training: dict[str, Any] | None = None  # steps, images, figures on the validation split
@@ -118,8 +121,42 @@ def load_generator(folder: Path, name: str | None = None) -> tuple[nn.Module, st
     if name not in config.generators:
         raise CheckpointError(f"{folder} has no generator {name!r}: it has {', '.join(config.generators)}")
     generator = build_network(config.generators[name], GENERATORS)
+    _check_channels(generator, config.generators[name])
     load_weights(generator, folder / f"{name}.safetensors")
     return generator, name, config
+
+
+def _check_channels(generator: nn.Module, config: GeneratorConfig) -> None:
+    """The sides must say what the network takes and gives. Raises CheckpointError."""
+    network = (generator.in_channels, generator.out_channels)
+    sides = (config.input.channels, config.output.channels)
+    if network != sides:
+        raise CheckpointError(
+            f"the network {config.name!r} takes and gives {network} channels, but input and output in {CONFIG} have "
+            f"{sides}: the file was changed, copy it again"
+        )
+
+
+def copy_files(folder: Path, target: Path) -> None:
+    """Copy what makes a model folder into a folder that exists."""
+    for path in (path for pattern in FILES for path in folder.glob(pattern)):
+        shutil.copy(path, target)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to write a model in the place of anything but a model.
+
+    Raises:
+        CheckpointError: it is a file, or a folder with other content, which would be lost.
+    """
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file: give a new folder for the model")
+    others = [p.name for p in folder.iterdir() if not any(p.match(f) for f in FILES)] if folder.is_dir() else []
+    if others:
+        raise CheckpointError(
+            f"{folder} holds {len(others)} files or folders that belong to no model, for example {sorted(others)[0]}: "
+            "give a new or empty folder for the model, it is replaced as a whole"
+        )
 
 
 def load_into(folder: Path, networks: dict[str, nn.Module]) -> None:
@@ -151,10 +188,11 @@ def find_model(model: str | Path, *, revision: str | None = None, **download: An
     Raises:
         CheckpointError: there is no such model, or it cannot be downloaded.
     """
+    recover_folder(Path(model))
+    if str(model) in shipped_models() and not (Path(model) / CONFIG).is_file():
+        return _shipped() / str(model)  # a folder of that name without a model does not hide it
     if Path(model).is_dir():
         return Path(model)
-    if str(model) in shipped_models():
-        return _shipped() / str(model)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(model)) or Path(model).parent.is_dir():
         raise CheckpointError(
             f"there is no model {str(model)!r}: give a model folder, a hub id (owner/name), or a model that ships, "
@@ -167,9 +205,8 @@ def _download(repository: str, revision: str | None, download: dict[str, Any]) -
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = [CONFIG, "*.safetensors", "README.md"]
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted, **download))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(FILES), **download))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"{repository!r} is no folder here, and the hub did not give it ({type(error).__name__}): check the name, "

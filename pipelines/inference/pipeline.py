@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 from translate.checkpoint import save_tensors, write_folder
 from translate.data.images import ImageError, Metadata, Picture, from_array, from_pil, read_picture, to_array, to_pil
 from translate.data.intensity import IntensityRange, picture_to_tensor, tensor_to_picture
-from translate.model_folder import CONFIG, ModelConfig, find_model, load_generator
+from translate.model_folder import CONFIG, ModelConfig, check_replaceable, copy_files, find_model, load_generator
+from translate.processes import process_state
 from translate.sizes import translate_any_size
 
 logger = logging.getLogger(__name__)
@@ -100,15 +100,19 @@ class Pipeline:
         return self
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model folder, whole or not at all: config.json, weights, and the other networks that came along."""
+        """Write the model folder, whole or not at all: config.json, weights, and the other networks that came along.
+
+        Raises:
+            CheckpointError: the folder holds something else than a model.
+        """
 
         def write(aside: Path) -> None:
-            for path in self.folder.iterdir() if self.folder else ():
-                if path.is_file():
-                    shutil.copy(path, aside)
+            if self.folder:
+                copy_files(self.folder, aside)
             save_tensors(self.generator.state_dict(), aside / f"{self.name}.safetensors")
             (aside / CONFIG).write_text(self._saved_config().model_dump_json(indent=2) + "\n", encoding="utf-8")
 
+        check_replaceable(Path(folder))
         write_folder(Path(folder), write)
 
     def push_to_hub(self, repository: str, *, private: bool | None = None, token: str | None = None) -> str:
@@ -129,7 +133,8 @@ class Pipeline:
             image: a path, a PIL image, an array (H, W) or (H, W, 1 to 4) of uint8, uint16 or float32 in [0, 1], a
                 Picture, or a tensor (C, H, W) or (N, C, H, W) in model space; a list of these; or an iterator, whose
                 results come lazily.
-            output_type: "pil", "np", "pt" or "picture"; by default what was given, and a PIL image for a path.
+            output_type: "pil", "np", "pt" or "picture"; by default what was given, and a PIL image for a path (which
+                cannot hold 16-bit or float colour: ask for another type then).
 
         Returns:
             The translation, as wide and high as the image times the generator's scale, in its dtype.
@@ -163,9 +168,10 @@ class Pipeline:
             return translate_any_size(self.generator, images)
         with torch.autocast(self.device.type, self.dtype):
             outputs = translate_any_size(self.generator, images).float()
-        if not outputs.isfinite().all():
+        broken = ~outputs.isfinite().flatten(1).all(dim=1)
+        if broken.any():  # only these: an image must not depend on its neighbours in the batch
             logger.warning("the output in %s is not finite: done again in float32", self.dtype)
-            outputs = translate_any_size(self.generator, images)
+            outputs[broken] = translate_any_size(self.generator, images[broken])
         return outputs
 
     def finish(self, output: Tensor, prepared: Prepared) -> Picture:
@@ -207,7 +213,7 @@ class Pipeline:
         if kind == "pt":
             channels = picture.pixels.shape[2]
             return picture_to_tensor(replace(picture, alpha=None), channels, self.output.intensity())[0]
-        return {"pil": to_pil, "np": to_array, "picture": _itself}[kind](picture)
+        return picture if kind == "picture" else to_pil(picture) if kind == "pil" else to_array(picture)
 
     def _saved_config(self) -> ModelConfig:
         """The config; without a folder that holds the other networks, of this generator alone."""
@@ -219,9 +225,7 @@ class Pipeline:
 
 def best_device() -> torch.device:
     """The GPU if there is one; in a process that Accelerate started, its own."""
-    from accelerate import PartialState
-
-    return PartialState().device
+    return process_state().device
 
 
 def _to_picture(image: Any) -> tuple[Picture, OutputType]:
@@ -245,7 +249,3 @@ def _from_model_space(output: Tensor, intensity: IntensityRange | None) -> Pictu
     if intensity is None:
         return Picture(IntensityRange.of_dtype(np.uint8).from_model(values, np.uint8), None, Metadata())
     return Picture(intensity.from_model(values, np.float32), None, Metadata())
-
-
-def _itself(picture: Picture) -> Picture:
-    return picture

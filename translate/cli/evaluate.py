@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 EPILOG = """
 What would be written is compared with the target, in the target's value range. PSNR in dB and SSIM are means over
 the images, higher is better. SWD is the sliced Wasserstein distance (Karras et al. 2018, x 1000) between the two sets,
-lower is better; it tells blur, which PSNR rewards. "do nothing" are the same figures of the source as it is.
+lower is better; it tells blur, which PSNR rewards. "do nothing" are the same figures of the source as it is. The PSNR
+of equal images is inf, in JSON the text "inf"; a figure for which the images are too small is - here, null in JSON and
+empty in CSV.
 """
 
 
@@ -55,8 +58,16 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
         target_suffix=options.target_suffix,
         show_progress=not options.json,
     )
-    sys.stdout.write(json.dumps(summary) + "\n" if options.json else in_words(summary))
+    sys.stdout.write(json.dumps(strict(summary)) + "\n" if options.json else in_words(summary))
     return 0
+
+
+def strict(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures for JSON, which has no infinity: it becomes the text "inf", which float() reads."""
+    return {
+        key: strict(value) if isinstance(value, dict) else "inf" if value == math.inf else value
+        for key, value in figures.items()
+    }
 
 
 def in_words(summary: dict[str, Any]) -> str:

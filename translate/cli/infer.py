@@ -38,20 +38,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     options = parser.parse_args(given)
     summary = infer(options)
-    from accelerate import PartialState
+    from translate.processes import process_state
 
-    if PartialState().is_main_process:
+    state = process_state()
+    if state.is_main_process:
         sys.stdout.write(json.dumps(summary) + "\n" if options.json else _in_words(summary))
+        sys.stdout.flush()
+    state.wait_for_everyone()  # a launcher ends all processes when the first one fails
     return 1 if summary["failed"] else 0
 
 
 def infer(options: argparse.Namespace) -> dict[str, Any]:
     """Translate what the options name, and return the summary."""
     from translate.data.images import MAX_PIXELS, ImageError
-    from translate.pipelines.inference.folder import Options, translate_file, translate_folder
+    from translate.pipelines.inference.folder import translate_file, translate_folder
+    from translate.pipelines.inference.plan import Options
 
     format = options.format and "." + options.format.lower().lstrip(".")
-    how = Options(format, options.quality, options.batch_size, options.workers, options.max_pixels or MAX_PIXELS)
+    largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    how = Options(format, options.quality, options.batch_size, options.workers, largest)
     if not options.input.exists():
         raise ImageError(f"{options.input} does not exist: give an image or a folder of images")
     pipeline = load(options)
@@ -79,9 +84,10 @@ def check_device(name: str | None) -> None:
     import torch
 
     try:
-        torch.zeros((), device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise CommandError(f"--device {name!r} cannot be used ({str(error).splitlines()[0]}): give cpu, cuda or mps") from None
+        torch.zeros((), device=name).item()  # a device without memory, such as meta, fails here
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise CommandError(f"--device {name!r} cannot be used ({reason}): give cpu, cuda or mps") from None
 
 
 def _in_words(summary: dict[str, Any]) -> str:

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for task in (pairs, halves, unpaired):
         task.add_argument("output", metavar="OUT", type=Path, help="folder of the data set")
         task.add_argument("--val", metavar="SHARE", type=float, default=0.1, help="share of the images for val/ (0.1)")
-        task.add_argument("--split", metavar="NAME", choices=["train", "val"], help="put everything into train or val")
+        task.add_argument(
+            "--split", choices=["train", "val"], help="put everything into this split, and leave the other as it is"
+        )
         task.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice for val/ (0)")
         task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
         task.add_argument("--workers", metavar="N", type=int, default=2, help="threads (2)")

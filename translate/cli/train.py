@@ -73,9 +73,9 @@ def dotted(rest: list[str]) -> dict[str, str]:
 def _print(summary: dict[str, Any], as_json: bool) -> None:
     import json
 
-    from accelerate import PartialState
+    from translate.processes import process_state
 
-    if not PartialState().is_main_process:
+    if not process_state().is_main_process:
         return
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")

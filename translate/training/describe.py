@@ -1,10 +1,9 @@
 """What a run would do, for --dry-run."""
 
-from accelerate import PartialState
-
 from translate.config import Recipe, write_yaml
 from translate.data.images import probe_picture
 from translate.data.sampling import StepSampler
+from translate.processes import process_state
 from translate.training.precision import choose_precision
 from translate.training.setup import (
     Splits,
@@ -24,7 +23,7 @@ def describe(recipe: Recipe) -> str:
     splits = find_files(recipe)
     networks = build_networks(recipe)
     build_objective(recipe, networks)
-    state = PartialState()
+    state = process_state()
     precision = choose_precision(recipe.training.precision, state.device)
     counts = [
         f"  {name}: {count_parameters(network) / 1e6:.3f} M parameters" for name, network in networks.all().items()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import send_to_device, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -19,6 +19,7 @@ from translate.data.augment import sample_seed
 from translate.data.datasets import one_thread
 from translate.data.sampling import StepSampler
 from translate.model_folder import ModelConfig, save_model
+from translate.processes import process_state
 from translate.sizes import pad_to_rule
 from translate.training.precision import Precision, choose_precision
 from translate.training.records import append_log, cut_log, draw_curves, draw_grid, read_log
@@ -112,7 +113,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
 
 def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:
     """The Accelerator of a run, with the precision resolved for the device it finds."""
-    precision = choose_precision(recipe.training.precision, PartialState().device)
+    precision = choose_precision(recipe.training.precision, process_state().device)
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.training.accumulation,
         mixed_precision=precision if precision in ("bf16", "fp16") else "no",

@@ -1,0 +1,30 @@
+"""This process among those that a launcher started."""
+
+import os
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+
+
+class LaunchError(RuntimeError):
+    """Processes that were started together do not find each other."""
+
+
+def process_state() -> PartialState:
+    """Accelerate's state of this process: its rank, how many there are, and its device.
+
+    Where there is no GPU the processes are CPU processes, which Accelerate alone would have to be told.
+
+    Raises:
+        LaunchError: the launcher started several processes, but they are not joined: each would do all of the work.
+    """
+    no_gpu = not torch.accelerator.is_available()
+    state = PartialState(cpu=no_gpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if state.num_processes != started:
+        raise LaunchError(
+            f"{started} processes were started, but this one runs alone: start them with accelerate launch --multi_gpu "
+            f"--num_processes {started}, also on CPUs"
+        )
+    return state
