@@ -17,6 +17,8 @@ from skimage import data as skimage_data
 
 from translate.config import Recipe, check_recipe
 from translate.data.images import from_array, write_picture
+from translate.model_folder import ModelConfig, build_network, save_model
+from translate.networks import DISCRIMINATORS, GENERATORS
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +57,7 @@ def unpaired_folder(tmp_path: Path, photographs: list[np.ndarray]) -> Path:
     return tmp_path / "unpaired"
 
 
-def small_recipe(folder: Path, objective: str = "pix2pix", **sections: dict) -> Recipe:
+def small_recipe(folder: Path, objective: str = "pix2pix", /, **sections: dict) -> Recipe:
     """A recipe that trains in a second or two; `sections` are merged over it."""
     paired = objective == "pix2pix"
     values: dict = {
@@ -74,6 +76,23 @@ def small_recipe(folder: Path, objective: str = "pix2pix", **sections: dict) -> 
     for name, section in sections.items():
         values[name] = section if "name" in section else {**values.get(name, {}), **section}
     return check_recipe(values)
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> Path:
+    """A model folder as CycleGAN leaves it, untrained: generators a_to_b and b_to_a, and a discriminator."""
+    torch.manual_seed(0)
+    arguments = {"in_channels": 3, "out_channels": 3, "width": 4, "blocks": 1, "upsample": "resize"}
+    side = {"channels": 3}
+    generator = {"name": "resnet", "arguments": arguments, "input": side, "output": side}
+    judge = {"name": "patchgan", "arguments": {"in_channels": 3, "width": 4, "layers": 1}}
+    config = ModelConfig.model_validate(
+        {"generators": {"a_to_b": generator, "b_to_a": generator}, "discriminators": {"discriminator_b": judge}}
+    )
+    networks = {name: build_network(entry, GENERATORS) for name, entry in config.generators.items()}
+    networks |= {name: build_network(entry, DISCRIMINATORS) for name, entry in config.discriminators.items()}
+    save_model(tmp_path / "small_model", config, networks)
+    return tmp_path / "small_model"
 
 
 @pytest.fixture

@@ -82,11 +82,12 @@ def build_network(config: NetworkConfig, registry: dict[str, type[nn.Module]]) -
 
 
 def save_model(folder: Path, config: ModelConfig, networks: dict[str, nn.Module]) -> None:
-    """Write a model folder, whole or not at all: config.json and one safetensors file for each network."""
+    """Write a model folder, whole or not at all: config.json and, in float32, a safetensors file for each network."""
 
     def write(aside: Path) -> None:
         for name, network in networks.items():
-            save_tensors(network.state_dict(), aside / f"{name}.safetensors")
+            weights = {key: t.float() if t.is_floating_point() else t for key, t in network.state_dict().items()}
+            save_tensors(weights, aside / f"{name}.safetensors")
         (aside / CONFIG).write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
     expected = config.generators.keys() | config.discriminators.keys()

@@ -17,14 +17,15 @@ def process_state() -> PartialState:
     Where there is no GPU the processes are CPU processes, which Accelerate alone would have to be told.
 
     Raises:
-        LaunchError: the launcher started several processes, but they are not joined: each would do all of the work.
+        LaunchError: several processes were started, but they are not joined: each would do all of the work.
     """
     no_gpu = not torch.accelerator.is_available()
-    state = PartialState(cpu=no_gpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
     started = int(os.environ.get("WORLD_SIZE", "1"))
+    advice = f"start them with accelerate launch --multi_gpu --num_processes {started}, also on CPUs"
+    try:
+        state = PartialState(cpu=no_gpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
+    except ValueError as error:
+        raise LaunchError(f"{started} processes were started, but cannot be joined ({error}): {advice}") from None
     if state.num_processes != started:
-        raise LaunchError(
-            f"{started} processes were started, but this one runs alone: start them with accelerate launch --multi_gpu "
-            f"--num_processes {started}, also on CPUs"
-        )
+        raise LaunchError(f"{started} processes were started, but this one runs alone: {advice}")
     return state

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -113,6 +114,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
 
 def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:
     """The Accelerator of a run, with the precision resolved for the device it finds."""
+    AcceleratorState._reset_state()  # an earlier run of this Python process may have had another precision
     precision = choose_precision(recipe.training.precision, process_state().device)
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.training.accumulation,
