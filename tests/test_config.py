@@ -41,7 +41,11 @@ def test_an_override_reaches_a_nested_key_and_a_list():
         ("training", "5", "training must be a section with keys of its own, got 5"),
         ("data.kind", "trios", "data.kind must be one of 'paired', 'side_by_side' or 'unpaired', got 'trios'"),
         ("generator.name", "pix3pix", "generator.name must be one of 'unet', 'resnet', 'identity', got 'pix3pix'"),
-        ("generator.norm", "layer", "generator.norm must be one of 'instance', 'batch', 'group' or 'none', got 'layer'"),
+        (
+            "generator.norm",
+            "layer",
+            "generator.norm must be one of 'instance', 'batch', 'group' or 'none', got 'layer'",
+        ),
         ("optimizer.betas", "[0.5, 1.5]", r"optimizer.betas.1 must be less than 1, got 1.5"),
         ("training.steps.more", "1", "--training.steps.more: steps is a value, it has no keys inside"),
     ],

@@ -16,9 +16,10 @@ from translate.history import ImagePool
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.training.describe import describe
 from translate.training.ema import Ema
-from translate.training.loop import TrainingError, train
+from translate.training.loop import train
 from translate.training.precision import choose_precision
 from translate.training.records import read_log
+from translate.training.report import TrainingError
 from translate.training.schedule import learning_rate
 from translate.training.setup import build_networks, check_recipe_fits, count_parameters
 from translate.training.validation import Figure
@@ -303,3 +304,12 @@ def test_data_sets_of_samples_have_names(paired_folder):
     training_set, _ = build_datasets(recipe, find_files(recipe), None)
     assert isinstance(training_set, PairedImages)
     assert training_set[Draw(0, 0, (0,))].name == ["00"]
+
+
+def test_a_crop_that_is_too_small_for_the_discriminator_is_refused_before_the_start(paired_folder, tmp_path):
+    recipe = small_recipe(paired_folder, data={"crop": 16}, discriminator={"name": "patchgan", "layers": 3})
+    with pytest.raises(
+        ConfigError, match=r"data\.crop 16 gives pictures of 16 pixels, and the discriminator needs at least 24"
+    ):
+        train(recipe, tmp_path / "run", show_progress=False)
+    assert not (tmp_path / "run").exists()

@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import translate
@@ -46,14 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except BrokenPipeError:
         return 1
-    except (ValueError, OSError) as error:
-        if not _ours(error):
+    except (ValueError, OSError, RuntimeError) as error:
+        if not _for_the_user(error):
             raise
-        return _fail(_message(error), 2)
-    except RuntimeError as error:
-        if type(error).__module__.partition(".")[0] != "translate":
-            raise
-        return _fail(_message(error), 1)
+        return _fail(_message(error), 1 if isinstance(error, RuntimeError) else 2)
     return code
 
 
@@ -70,9 +67,12 @@ def _overview() -> argparse.ArgumentParser:
     return parser
 
 
-def _ours(error: Exception) -> bool:
-    """An error with a message for the user: one of our types, or the system's word on a file."""
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] == "translate"
+def _for_the_user(error: Exception) -> bool:
+    """An error whose message is meant for the user: the system's word on a file, or raised by our own code."""
+    raised_in = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return isinstance(error, OSError) or any(
+        name.partition(".")[0] == "translate" for name in (type(error).__module__, raised_in)
+    )
 
 
 def _message(error: Exception) -> str:

@@ -12,6 +12,7 @@ Line drawings become shaded, coloured pictures: Microsoft's Fluent Emoji (MIT), 
 DIR gets data/ (prepared), model/ (the trained model), translated/ (the held-out drawings), sheet.png (input, output and
 target of each, and the curves), evaluation.csv, and everything else a run leaves. Given again, it goes on.
 """
+SIDE = 96  # pixels of the pictures as they are trained on and translated
 COLUMNS = 8  # of the sheet
 
 
@@ -76,7 +77,7 @@ def prepare(data: Path, show_progress: bool) -> None:
             for pair in pair_folders(pictures / "sketch", pictures / "render")
             for side, path in (("source", pair.source), ("target", pair.target))
         ]
-        write_dataset(items, data, "paired", Options(), show_progress=show_progress)
+        write_dataset(items, data, "paired", Options(size=SIDE), show_progress=show_progress)
 
 
 def draw_sheet(data: Path, translated: Path, log: Path, path: Path) -> None:

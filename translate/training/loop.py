@@ -1,10 +1,8 @@
 """The training loop: resolve, check, print, save, then start."""
 
 import logging
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +17,25 @@ from translate.config import Recipe
 from translate.data.augment import sample_seed
 from translate.data.datasets import one_thread
 from translate.data.sampling import StepSampler
-from translate.model_folder import ModelConfig, save_model
 from translate.processes import process_state
 from translate.sizes import pad_to_rule
 from translate.training.precision import Precision, choose_precision
-from translate.training.records import append_log, cut_log, draw_curves, draw_grid, read_log
+from translate.training.records import cut_log
+from translate.training.report import Run, report
 from translate.training.run_folder import RunFolder, check_same_run
 from translate.training.schedule import learning_rate
 from translate.training.setup import (
-    Splits,
-    Trained,
     build_datasets,
     build_networks,
     check_recipe_fits,
     find_files,
     prepare,
 )
-from translate.training.state import Progress, load_training, save_training
+from translate.training.state import load_training
 from translate.training.step import train_step
 from translate.training.trackers import check_trackers, tracker_config
-from translate.training.validation import Dataset, main_figure, sample_rows, validate
 
 logger = logging.getLogger(__name__)
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the parts of the loop share. Only `trained` and `progress` change."""
-
-    recipe: Recipe
-    folder: RunFolder
-    splits: Splits
-    accelerator: Accelerator
-    precision: Precision
-    trained: Trained
-    progress: Progress
-    training_set: Dataset
-    shown_set: Dataset
 
 
 def train(recipe: Recipe, output: Path, *, show_progress: bool = True) -> dict[str, Any]:
@@ -151,9 +127,9 @@ def _loop(run: Run, show_progress: bool) -> None:
             progress.running.add(terms)
         progress.step += 1
         if run.trained.ema:
-            run.trained.ema.update(_images_per_step(run))
+            run.trained.ema.update(run.images_per_step)
         bar.update()
-        _report(run, rate, bar, time.monotonic() - started)
+        report(run, rate, bar, time.monotonic() - started)
     bar.close()
 
 
@@ -196,11 +172,6 @@ def _arrange(
     return pad_to_rule(images, rule).to(dtype, memory_format=layout)
 
 
-def _images_per_step(run: Run) -> int:
-    training = run.recipe.training
-    return training.batch_size * training.accumulation * run.accelerator.num_processes
-
-
 def _set_learning_rates(run: Run) -> float:
     settings, schedule = run.recipe.optimizer, run.recipe.schedule
     factor = learning_rate(
@@ -220,89 +191,3 @@ def _set_learning_rates(run: Run) -> float:
         for group in optimizer.param_groups:
             group["lr"] = peak * factor
     return settings.learning_rate * factor
-
-
-def _report(run: Run, rate: float, bar: Any, seconds: float) -> None:
-    """After a step: what is due of record, validation, samples and training state, in this order."""
-    step, last = run.progress.step, run.progress.step == run.recipe.training.steps
-    record: dict[str, Any] = {}
-    if step % run.recipe.logging.every == 0 or last:
-        record |= _losses(run) | {"learning_rate": rate}
-        bar.set_postfix({name: f"{value:.3g}" for name, value in record.items() if "/" in name})
-    if step % run.recipe.validation.every == 0 or last:
-        record |= _validation(run)
-    if record and run.accelerator.is_main_process:
-        record = {"step": step, "images": step * _images_per_step(run), **record, "seconds": round(seconds, 1)}
-        append_log(run.folder.log, record)
-        run.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
-    if step % run.recipe.logging.samples_every == 0 or last:
-        _draw(run)
-    if step % run.recipe.checkpoint.every == 0 or last:
-        save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, run.recipe.checkpoint.keep)
-
-
-def _losses(run: Run) -> dict[str, float]:
-    """Mean of each term since the last record, over all processes.
-
-    Raises:
-        TrainingError: a term is not finite, so that the weights are lost.
-    """
-    names, means = run.progress.running.means()
-    values = run.accelerator.reduce(means, "mean").tolist()
-    run.progress.running.reset()
-    for name, value in zip(names, values, strict=True):
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss term {name!r} is {value} at step {run.progress.step}, and the weights with it: the last "
-                f"training state in {run.folder.checkpoints} may still be good; lower optimizer.learning_rate, set "
-                "optimizer.clip_norm, or use precision fp32"
-            )
-    return dict(zip(names, values, strict=True))
-
-
-def _validation(run: Run) -> dict[str, float]:
-    """Figures on val/, and the model folders: model/ always, best/ if it is better."""
-    generators = run.trained.shown_generators()
-    figures = {}
-    if run.splits.val is not None:
-        figures = validate(generators, run.shown_set, run.recipe.validation.images, run.accelerator)
-        main = main_figure(run.shown_set)
-        better = main.better(figures[main.name], run.progress.best)
-        run.progress.figures = figures
-        if better:
-            run.progress.best = figures[main.name]
-            _export(run, run.folder.best)
-    _export(run, run.folder.model)
-    return figures
-
-
-def _export(run: Run, folder: Path) -> None:
-    if not run.accelerator.is_main_process:
-        return
-    networks = run.trained.networks
-    assert run.recipe.data.folder is not None
-    recipe = run.recipe.to_json()
-    recipe["data"]["folder"] = None  # a path of this machine means nothing elsewhere
-    config = ModelConfig(
-        task=run.recipe.task,
-        follow_input_channels=run.recipe.follow_input_channels,
-        generators=networks.generator_configs,
-        discriminators=networks.discriminator_configs,
-        recipe=recipe,
-        data=run.splits.summary(run.recipe.data.folder),
-        training={
-            "steps": run.progress.step,
-            "images": run.progress.step * _images_per_step(run),
-            "precision": run.precision,
-            "figures": run.progress.figures,
-        },
-    )
-    save_model(folder, config, {**run.trained.shown_generators(), **networks.discriminators})
-
-
-def _draw(run: Run) -> None:
-    if not run.accelerator.is_main_process:
-        return
-    rows = sample_rows(run.trained.shown_generators(), run.shown_set, run.recipe.logging.samples, run.accelerator)
-    draw_grid(rows, run.folder.samples / f"step_{run.progress.step:08d}.png")
-    draw_curves(read_log(run.folder.log), run.folder.curves)

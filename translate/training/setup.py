@@ -18,6 +18,7 @@ from translate.history import ImagePool
 from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise
 from translate.objectives import OBJECTIVES, Objective
+from translate.sizes import padded_side
 from translate.training.ema import Ema
 from translate.training.precision import Precision
 from translate.training.step import Optimizers
@@ -127,7 +128,8 @@ def build_networks(recipe: Recipe) -> Networks:
 
 
 def build_objective(recipe: Recipe, networks: Networks) -> Objective:
-    """The recipe's objective over these networks. Raises ConfigError where they do not fit it."""
+    """The recipe's objective over these networks. Raises ConfigError where they do not fit it, or the crop not them."""
+    _check_crop(recipe, networks)
     settings = recipe.objective.model_dump()
     build = OBJECTIVES[settings.pop("name")]
     try:
@@ -188,6 +190,20 @@ def _build(side: str, registry: dict[str, type[nn.Module]], config: NetworkConfi
         return registry[config.name](**config.arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{side} {config.name!r}: {error}") from None
+
+
+def _check_crop(recipe: Recipe, networks: Networks) -> None:
+    """Training pictures must not be smaller than what a discriminator judges, after padding for the generators."""
+    if recipe.data.crop is None:
+        return
+    for name, judge in networks.discriminators.items():
+        for generator in networks.generators.values():
+            side = padded_side(recipe.data.crop, int(generator.size_multiple), int(generator.size_minimum))  # type: ignore[arg-type]
+            if side < int(judge.size_minimum):  # type: ignore[arg-type]
+                raise ConfigError(
+                    f"data.crop {recipe.data.crop} gives pictures of {side} pixels, and the {name} needs at least "
+                    f"{judge.size_minimum}: raise data.crop or choose fewer discriminator.layers"
+                )
 
 
 def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision: Precision) -> None:

@@ -1,0 +1,128 @@
+"""What is due after a step: record, validation, model folders, samples and training state."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from translate.config import Recipe
+from translate.model_folder import ModelConfig, save_model
+from translate.training.precision import Precision
+from translate.training.records import append_log, draw_curves, draw_grid, read_log
+from translate.training.run_folder import RunFolder
+from translate.training.setup import Splits, Trained
+from translate.training.state import Progress, save_training
+from translate.training.validation import Dataset, main_figure, sample_rows, validate
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the parts of the loop share. Only `trained` and `progress` change."""
+
+    recipe: Recipe
+    folder: RunFolder
+    splits: Splits
+    accelerator: Accelerator
+    precision: Precision
+    trained: Trained
+    progress: Progress
+    training_set: Dataset
+    shown_set: Dataset
+
+    @property
+    def images_per_step(self) -> int:
+        """Images that one optimizer step sees, over all processes."""
+        training = self.recipe.training
+        return training.batch_size * training.accumulation * self.accelerator.num_processes
+
+
+def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
+    """After a step: what is due of record, validation, samples and training state, in this order."""
+    step, last = run.progress.step, run.progress.step == run.recipe.training.steps
+    record: dict[str, Any] = {}
+    if step % run.recipe.logging.every == 0 or last:
+        record |= _losses(run) | {"learning_rate": rate}
+        bar.set_postfix({name: f"{value:.3g}" for name, value in record.items() if "/" in name})
+    if step % run.recipe.validation.every == 0 or last:
+        record |= _validation(run)
+    if record and run.accelerator.is_main_process:
+        record = {"step": step, "images": step * run.images_per_step, **record, "seconds": round(seconds, 1)}
+        append_log(run.folder.log, record)
+        run.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
+    if step % run.recipe.logging.samples_every == 0 or last:
+        _draw(run)
+    if step % run.recipe.checkpoint.every == 0 or last:
+        save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, run.recipe.checkpoint.keep)
+
+
+def _losses(run: Run) -> dict[str, float]:
+    """Mean of each term since the last record, over all processes.
+
+    Raises:
+        TrainingError: a term is not finite, so that the weights are lost.
+    """
+    names, means = run.progress.running.means()
+    values = run.accelerator.reduce(means, "mean").tolist()
+    run.progress.running.reset()
+    for name, value in zip(names, values, strict=True):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss term {name!r} is {value} at step {run.progress.step}, and the weights with it: the last "
+                f"training state in {run.folder.checkpoints} may still be good; lower optimizer.learning_rate, set "
+                "optimizer.clip_norm, or use precision fp32"
+            )
+    return dict(zip(names, values, strict=True))
+
+
+def _validation(run: Run) -> dict[str, float]:
+    """Figures on val/, and the model folders: model/ always, best/ if it is better."""
+    generators = run.trained.shown_generators()
+    figures = {}
+    if run.splits.val is not None:
+        figures = validate(generators, run.shown_set, run.recipe.validation.images, run.accelerator)
+        main = main_figure(run.shown_set)
+        better = main.better(figures[main.name], run.progress.best)
+        run.progress.figures = figures
+        if better:
+            run.progress.best = figures[main.name]
+            _export(run, run.folder.best)
+    _export(run, run.folder.model)
+    return figures
+
+
+def _export(run: Run, folder: Path) -> None:
+    if not run.accelerator.is_main_process:
+        return
+    networks = run.trained.networks
+    assert run.recipe.data.folder is not None
+    recipe = run.recipe.to_json()
+    recipe["data"]["folder"] = None  # a path of this machine means nothing elsewhere
+    config = ModelConfig(
+        task=run.recipe.task,
+        follow_input_channels=run.recipe.follow_input_channels,
+        generators=networks.generator_configs,
+        discriminators=networks.discriminator_configs,
+        recipe=recipe,
+        data=run.splits.summary(run.recipe.data.folder),
+        training={
+            "steps": run.progress.step,
+            "images": run.progress.step * run.images_per_step,
+            "precision": run.precision,
+            "figures": run.progress.figures,
+        },
+    )
+    save_model(folder, config, {**run.trained.shown_generators(), **networks.discriminators})
+
+
+def _draw(run: Run) -> None:
+    if not run.accelerator.is_main_process:
+        return
+    rows = sample_rows(run.trained.shown_generators(), run.shown_set, run.recipe.logging.samples, run.accelerator)
+    draw_grid(rows, run.folder.samples / f"step_{run.progress.step:08d}.png")
+    draw_curves(read_log(run.folder.log), run.folder.curves)
