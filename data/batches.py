@@ -2,7 +2,11 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from translate.data.folders import shown
+from translate.data.picture import ImageError
 
 
 class Paired(NamedTuple):
@@ -20,3 +24,24 @@ class Unpaired(NamedTuple):
     b: Tensor
     name_a: list[str]
     name_b: list[str]
+
+
+def collate_paired(samples: list[Paired]) -> Paired:
+    """Stack samples of one size."""
+    names = [sample.name[0] for sample in samples]
+    return Paired(_stack([s.source for s in samples], names), _stack([s.target for s in samples], names), names)
+
+
+def collate_unpaired(samples: list[Unpaired]) -> Unpaired:
+    """Stack samples of one size."""
+    names_a, names_b = [s.name_a[0] for s in samples], [s.name_b[0] for s in samples]
+    return Unpaired(_stack([s.a for s in samples], names_a), _stack([s.b for s in samples], names_b), names_a, names_b)
+
+
+def _stack(tensors: list[Tensor], names: list[str]) -> Tensor:
+    if len({tensor.shape for tensor in tensors}) > 1:
+        sizes = sorted({f"{t.shape[-1]} x {t.shape[-2]} ({name})" for t, name in zip(tensors, names, strict=True)})
+        raise ImageError(
+            f"a batch needs images of one size, got {shown(sizes)} (W x H): set data.crop, or training.batch_size 1"
+        )
+    return torch.stack(tensors)

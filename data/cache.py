@@ -1,5 +1,6 @@
 """Decoded pixels on disk: one flat file that workers and processes map into memory and share."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -35,11 +36,12 @@ class PictureCache:
         if not (folder / "index.json").is_file():
             aside = root / f".{folder.name}-{os.getpid()}"
             aside.mkdir(parents=True, exist_ok=True)
-            _write(paths, aside)
             try:
-                aside.rename(folder)
-            except OSError:  # another process was faster
-                shutil.rmtree(aside)
+                _write(paths, aside)
+                with contextlib.suppress(OSError):  # another process was faster
+                    aside.rename(folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         return cls(folder)
 
     def read(self, path: Path) -> Picture:
@@ -64,7 +66,7 @@ def _key(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         facts = path.stat()
-        digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n"))
     return digest.hexdigest()[:16]
 
 

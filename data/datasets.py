@@ -1,6 +1,7 @@
 """Prepared folders as data sets: what is in them, and how a file becomes a sample in model space."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from translate.data.augment import Augmentation, Geometry, sample_seed
-from translate.data.batches import Paired, Unpaired
+from translate.data.batches import Paired, Unpaired, collate_paired, collate_unpaired
 from translate.data.cache import PictureCache
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError, Picture, read_picture
@@ -166,27 +167,6 @@ def cut_in_half(picture: Picture) -> tuple[Picture, Picture]:
     )
 
 
-def collate_paired(samples: list[Paired]) -> Paired:
-    """Stack samples of one size."""
-    names = [sample.name[0] for sample in samples]
-    return Paired(_stack([s.source for s in samples], names), _stack([s.target for s in samples], names), names)
-
-
-def collate_unpaired(samples: list[Unpaired]) -> Unpaired:
-    """Stack samples of one size."""
-    names_a, names_b = [s.name_a[0] for s in samples], [s.name_b[0] for s in samples]
-    return Unpaired(_stack([s.a for s in samples], names_a), _stack([s.b for s in samples], names_b), names_a, names_b)
-
-
-def _stack(tensors: list[Tensor], names: list[str]) -> Tensor:
-    if len({tensor.shape for tensor in tensors}) > 1:
-        sizes = sorted({f"{t.shape[-1]} x {t.shape[-2]} ({name})" for t, name in zip(tensors, names, strict=True)})
-        raise ImageError(
-            f"a batch needs images of one size, got {', '.join(sizes)} (W x H): set data.crop, or training.batch_size 1"
-        )
-    return torch.stack(tensors)
-
-
 class Split(NamedTuple):
     """The files of train/ or val/: pairs, or two independent lists."""
 
@@ -204,7 +184,7 @@ class Split(NamedTuple):
         """Changes when a file of the split comes, goes or changes its size in bytes."""
         digest = hashlib.sha256()
         for path in self.files():
-            digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n".encode())
+            digest.update(os.fsencode(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n"))
         return digest.hexdigest()[:16]
 
 
@@ -249,7 +229,8 @@ def find_training(config: DataConfig) -> Split:
 def build_dataset(
     config: DataConfig, split: Split, geometry: Geometry, seed: int, cache: PictureCache | None = None
 ) -> PairedImages | UnpairedImages:
-    """The data set of a split under a geometry."""
+    """The data set of a split under a geometry. From here on OpenCV has one thread in this process."""
+    cv2.setNumThreads(1)  # its threads are lost in a fork, and a loader process would wait for them for ever
     ranges = (config.source_range, config.target_range)
     channels = (config.source_channels, config.target_channels)
     source, target = (View(c, r.build() if r else None) for c, r in zip(channels, ranges, strict=True))

@@ -85,8 +85,10 @@ def _by_name(folder: Path, suffix: str, where: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in list_images(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
-        if not name.endswith(suffix):
+        if not path.stem.endswith(suffix):
             raise ImageError(f"{where}{path} does not end in the suffix {suffix!r}: rename it or change the suffix")
+        if path.stem == suffix:
+            raise ImageError(f"{where}{path} has no name besides the suffix {suffix!r}: rename it")
         name = name.removesuffix(suffix)
         if name in files:
             raise ImageError(f"{where}{files[name]} and {path.name} share the name {name!r}: keep one of them")

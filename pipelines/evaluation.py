@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from translate.data.folders import Pair, check_sizes, pair_folders
 from translate.data.images import ImageError, Picture, read_picture
 from translate.data.intensity import picture_to_tensor
-from translate.metrics import psnr, sliced_wasserstein, ssim
+from translate.metrics import SSIM_WINDOW, psnr, sliced_wasserstein, ssim
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.sizes import centre_crop
 
@@ -42,8 +42,9 @@ def evaluate_pairs(
 ) -> dict[str, Any]:
     """Translate every source and compare what would be written, rounded to its value type, with the target.
 
-    PSNR (dB) and SSIM are means over the images; "swd" is the sliced Wasserstein distance (x 1000) between the sets
-    of outputs and targets, cut to one size around their centres; it is None where they are smaller than 16 pixels.
+    PSNR (dB, inf for equal images) and SSIM are means over the images, SSIM over those of 11 pixels and more; "swd" is
+    the sliced Wasserstein distance (x 1000) between the sets of outputs and targets, cut to one size around their
+    centres, as colour if some are; it is None where they are smaller than 16 pixels.
     The data range is that of the target's value type, or the model's own. "do_nothing" gives the same for the sources
     as they are, where they have the targets' size.
 
@@ -54,8 +55,11 @@ def evaluate_pairs(
         {"images", "psnr", "ssim", "swd", "do_nothing": {...} or None, "csv"}.
 
     Raises:
-        ImageError: pairs are incomplete, an image is broken, or an output differs from its target in size.
+        ImageError: pairs are incomplete, an image is broken, an output differs from its target in size, or `csv_path`
+            is a folder.
     """
+    if csv_path is not None and csv_path.is_dir():
+        raise ImageError(f"{csv_path} is a folder: name a file for the figures of each image")
     pairs = pair_folders(source, target, source_suffix=source_suffix, target_suffix=target_suffix)
     check_sizes(pairs, scale=int(pipeline.generator.scale))  # type: ignore[arg-type]
     shown = tqdm(pairs, unit="image", disable=not show_progress)
@@ -97,7 +101,9 @@ def _tensor(pipeline: Pipeline, picture: Picture, channels: int) -> Tensor:
 
 def _ssim(output: Tensor, target: Tensor) -> float | None:
     """None for an image smaller than the window."""
-    return ssim(output, target, data_range=DATA_RANGE).item() if min(output.shape[-2:]) >= 11 else None
+    if min(output.shape[-2:]) < SSIM_WINDOW:
+        return None
+    return ssim(output + 1, target + 1, data_range=DATA_RANGE).item()  # it compares brightness: 0 must be dark
 
 
 def _do_nothing(measured: list[Measured]) -> dict[str, Any] | None:
@@ -118,10 +124,9 @@ def _mean(rows: list[dict[str, Any]], key: str) -> float | None:
 
 
 def _distance(outputs: list[Tensor], targets: list[Tensor]) -> float | None:
-    channels = {image.shape[0] for image in [*outputs, *targets]}
-    if len(channels) > 1:
-        raise ImageError("the images are partly grey and partly colour: evaluate each kind on its own")
-    cut = centre_crop([*outputs, *targets])
+    images = [*outputs, *targets]
+    channels = max(image.shape[0] for image in images)
+    cut = centre_crop([image.expand(channels, -1, -1) for image in images])
     if min(cut.shape[-2:]) < 16:
         return None
     made, wanted = torch.split(cut, [len(outputs), len(targets)])

@@ -44,18 +44,19 @@ class Journal:
         self.folder = output / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / f"journal-{process}.jsonl"
-        self.done = {record.file: record for record in _read_all(self.folder) if record.status == "done"}
+        recorded = [record for record in _read_all(self.folder) if record.status == "done"]
+        self.done = {(r.file, r.settings, r.input_sha256): r for r in recorded}  # by earlier runs
+        self.outputs = {record.output for record in recorded if record.output}  # of all runs, this one included
         self._lock = threading.Lock()
+        _end_last_line(self.path)
         if process == 0:
             for left in self.folder.glob("aside-*"):  # by a run that was killed
                 left.unlink()
 
     def find_done(self, file: str, settings: str, content: str) -> Record | None:
         """The record by which a file needs no work: same input, same settings, and the output is still as written."""
-        record = self.done.get(file)
+        record = self.done.get((file, settings, content))
         if record is None or record.output is None:
-            return None
-        if (record.settings, record.input_sha256) != (settings, content):
             return None
         written = self.output / record.output
         return record if written.is_file() and sha256(written) == record.output_sha256 else None
@@ -63,7 +64,9 @@ class Journal:
     def add(self, record: Record) -> None:
         """Append a record; thread-safe."""
         with self._lock, open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+            file.write(json.dumps(asdict(record)) + "\n")  # ASCII: file names need not be valid UTF-8
+            if record.status == "done" and record.output:
+                self.outputs.add(record.output)
 
     def put(self, record: Record, write: Callable[[Path], None]) -> Record:
         """Let `write` make the output of a record, and give it its place; thread-safe. Returns the record with its sum.
@@ -88,7 +91,7 @@ def write_report(output: Path, records: list[Record]) -> Path:
     """Write `report.jsonl`, a line for each file that was asked for, and return its path."""
     path = output / REPORT
     aside = path.with_name(f".{REPORT}.new")
-    lines = [json.dumps(_shown(record), ensure_ascii=False) + "\n" for record in records]
+    lines = [json.dumps(_shown(record)) + "\n" for record in records]
     aside.write_text("".join(lines), encoding="utf-8")
     os.replace(aside, path)
     return path
@@ -101,6 +104,13 @@ def sha256(path: Path) -> str:
 
 def _shown(record: Record) -> dict[str, Any]:
     return {key: value for key, value in asdict(record).items() if value is not None}
+
+
+def _end_last_line(path: Path) -> None:
+    """End a line that a kill cut short: what is appended next must not become a part of it."""
+    if path.is_file() and not path.read_bytes().endswith(b"\n"):
+        with open(path, "ab") as file:
+            file.write(b"\n")
 
 
 def _read_all(folder: Path) -> list[Record]:

@@ -84,7 +84,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
 def test_an_unknown_recipe_is_refused_with_a_suggestion():
     with pytest.raises(ConfigError, match=r"unknown recipe 'pix3pix'; did you mean 'pix2pix'\?: give the path"):
         read_recipe("pix3pix")
-    with pytest.raises(ConfigError, match="there is no recipe file missing.yaml"):
+    with pytest.raises(ConfigError, match=r"there is no recipe file missing\.yaml"):
         read_recipe("missing.yaml")
 
 

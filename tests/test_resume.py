@@ -137,7 +137,7 @@ def test_when_all_states_are_damaged_the_run_is_refused(tmp_path, paired_folder)
     train(recipe, tmp_path / "run", show_progress=False)
     for state in list_states(tmp_path / "run" / "checkpoints"):
         (state / "state.json").write_text("{")
-    with pytest.raises(CheckpointError, match="all 2 training states in .* are damaged: start again"):
+    with pytest.raises(CheckpointError, match=r"all 2 training states in .* are damaged: start again"):
         train(recipe, tmp_path / "run", show_progress=False)
 
 
@@ -162,7 +162,7 @@ def test_other_training_files_are_refused(tmp_path, paired_folder):
     train(recipe, tmp_path / "run", show_progress=False)
     for side in ("source", "target"):
         (paired_folder / "train" / side / "00.png").unlink()
-    with pytest.raises(ConfigError, match="the training files in .* are not those that the run in .* began with"):
+    with pytest.raises(ConfigError, match=r"the training files in .* are not those that the run in .* began with"):
         train(recipe, tmp_path / "run", show_progress=False)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from translate.config import ConfigError, read_recipe, recipe_names
 from translate.data.datasets import PairedImages
 from translate.history import ImagePool
+from translate.pipelines.evaluation import evaluate_pairs
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.training.describe import describe
 from translate.training.ema import Ema
@@ -313,3 +314,13 @@ def test_a_crop_that_is_too_small_for_the_discriminator_is_refused_before_the_st
     ):
         train(recipe, tmp_path / "run", show_progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_figures_of_the_training_are_those_of_evaluate_but_for_rounding(paired_folder, tmp_path):
+    summary = train(small_recipe(paired_folder), tmp_path / "run", show_progress=False)
+    val = paired_folder / "val"
+    measured = evaluate_pairs(
+        Pipeline.from_pretrained(summary["model"]), val / "source", val / "target", show_progress=False
+    )
+    assert measured["psnr"] == pytest.approx(summary["figures"]["val/psnr"], abs=0.02)
+    assert measured["ssim"] == pytest.approx(summary["figures"]["val/ssim"], abs=0.002)

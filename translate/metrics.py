@@ -42,7 +42,8 @@ def ssim(prediction: Tensor, target: Tensor, *, data_range: float) -> Tensor:
     same as scikit-image's structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False).
 
     Args:
-        prediction, target: (N, C, H, W), of any dtype, H and W at least 11.
+        prediction, target: (N, C, H, W), of any dtype, H and W at least 11, values from 0 to data_range: the index
+            compares brightness, so [-1, 1] must be shifted to [0, 2].
         data_range: the largest minus the smallest possible value: 2 for [-1, 1], 255 for 8-bit values.
 
     Returns:

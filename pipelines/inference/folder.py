@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,62 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
-from translate.data.folders import list_images
-from translate.data.images import (
-    FORMATS,
-    MAX_PIXELS,
-    ImageError,
-    Picture,
-    holds,
-    lossless_suffix,
-    read_picture,
-    write_picture,
-)
+from translate.data.images import ImageError, read_picture, write_picture
 from translate.pipelines.inference.pipeline import Pipeline, Prepared
+from translate.pipelines.inference.plan import Job, Options, final_name, is_planned, plan_file, plan_folder
 from translate.pipelines.journal import Journal, Record, sha256, write_report
+from translate.processes import process_state
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a folder is translated.
-
-    format: a suffix such as ".png" for all outputs; None keeps each file's kind where it is lossless (JPEG becomes
-        PNG, WebP is written lossless).
-    quality: 1 to 100, of JPEG and lossy WebP.
-    batch_size: images of one size that run together.
-    workers: threads that decode, and as many that encode.
-    max_pixels: an image with more is reported, not decoded.
-    """
-
-    format: str | None = None
-    quality: int | None = None
-    batch_size: int = 1
-    workers: int = 2
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS:
-            raise ImageError(f"the output format must be one of {', '.join(FORMATS)}, got {self.format!r}")
-        for name in ("batch_size", "workers", "max_pixels"):
-            if getattr(self, name) < 1:
-                raise ImageError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file and where its translation goes, both below their folders."""
-
-    file: str
-    source: Path
-    output: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +42,7 @@ class FolderRun:
     options: Options
     journal: Journal
     settings: str
+    outputs: frozenset[str]  # all planned names
 
 
 def translate_folder(
@@ -101,18 +58,15 @@ def translate_folder(
         record for each file.
 
     Raises:
-        ImageError: `source` is no folder or holds no images, or both folders are the same.
+        ImageError: `source` is no folder or holds no images, or an output would take the place of an input.
     """
-    if source.resolve() == output.resolve():
-        raise ImageError(
-            f"the output folder {output} is the input folder: give another one, inputs are not overwritten"
-        )
     options = options or Options()
-    state = PartialState()
-    jobs = plan(source, list_images(source, without=output), options)
+    state = process_state()
+    jobs = plan_folder(source, output, options)
     started = time.monotonic()
     settings = f"{pipeline.fingerprint()} {options.format} {options.quality}"
-    run = FolderRun(pipeline, options, Journal(output, state.process_index), settings)
+    outputs = frozenset(job.output for job in jobs)
+    run = FolderRun(pipeline, options, Journal(output, state.process_index), settings, outputs)
     state.wait_for_everyone()  # the journals are read before anybody writes
     mine = jobs[state.process_index :: state.num_processes]
     with tqdm(total=len(mine), unit="file", disable=not (show_progress and state.is_main_process)) as bar:
@@ -139,32 +93,13 @@ def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Opti
         ImageError: the image cannot be read or the output cannot be written.
     """
     options = options or Options()
-    if output.is_dir() or output.suffix.lower() not in FORMATS:
-        output = output / plan(source.parent, [source], options)[0].output
-    if output.resolve() == source.resolve():
-        raise ImageError(f"the output {output} is the input: give another name, inputs are not overwritten")
+    job, named = plan_file(source, output, options)
     prepared = pipeline.prepare(read_picture(source, max_pixels=options.max_pixels))
     picture = pipeline.finish(pipeline.run(prepared.images), prepared)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(picture, output, quality=options.quality)
-    return output
-
-
-def plan(root: Path, files: list[Path], options: Options) -> list[Job]:
-    """Name every output: same place and name, another suffix where the kind changes; never two of one name."""
-    wanted = {file: file.relative_to(root).with_suffix(options.format or _kept_suffix(file)) for file in files}
-    # Compared without case, for file systems that know none.
-    taken = Counter(str(name).casefold() for name in wanted.values())
-    jobs = []
-    for file, name in wanted.items():
-        if taken[str(name).casefold()] > 1 and name.suffix != file.suffix:
-            name = file.relative_to(root).with_name(file.name + name.suffix)
-        jobs.append(Job(file.relative_to(root).as_posix(), file, name.as_posix()))
-    return jobs
-
-
-def _kept_suffix(file: Path) -> str:
-    return ".png" if FORMATS[file.suffix.lower()] == "jpeg" else file.suffix
+    path = named or output / final_name(job, picture, options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(picture, path, quality=options.quality)
+    return path
 
 
 def _translate(run: FolderRun, jobs: list[Job]) -> Iterator[Record]:
@@ -217,7 +152,7 @@ def _load(run: FolderRun, job: Job) -> Loaded | Record:
     try:
         content = sha256(job.source)
         done = run.journal.find_done(job.file, run.settings, content)
-        if done is not None:
+        if done is not None and done.output is not None and is_planned(job, done.output):
             return replace(done, status="skipped", seconds=None)
         prepared = run.pipeline.prepare(read_picture(job.source, max_pixels=run.options.max_pixels))
         return Loaded(job, prepared, content, started)
@@ -242,7 +177,9 @@ def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> R
         if isinstance(output, Exception):
             raise output
         picture = run.pipeline.finish(output, loaded.prepared)
-        name = _output_name(job, picture, run.options)
+        name = final_name(job, picture, run.options)
+        if name != job.output and name in run.outputs:
+            raise ImageError(f"it would be written as {name}, which is the place of another file: choose a format")
         record = Record(
             file=job.file,
             status="done",
@@ -256,15 +193,6 @@ def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> R
         return run.journal.put(record, lambda path: write_picture(picture, path, quality=run.options.quality))
     except Exception as error:
         return _failed(run, job, error)
-
-
-def _output_name(job: Job, picture: Picture, options: Options) -> str:
-    """The planned name, or a name of another kind where that one cannot hold the picture and none was asked for."""
-    format = FORMATS[Path(job.output).suffix.lower()]
-    alpha = picture.alpha is not None
-    if options.format or holds(format, picture.pixels.dtype, alpha):
-        return job.output
-    return job.output + lossless_suffix(format, picture.pixels.dtype, alpha)
 
 
 def _failed(run: FolderRun, job: Job, error: Exception) -> Record:

@@ -144,7 +144,7 @@ class Pipeline:
         """
         if isinstance(image, list | tuple):
             return [self(one, output_type=output_type) for one in image]
-        if isinstance(image, Iterable) and not isinstance(image, str | np.ndarray | Tensor):
+        if isinstance(image, Iterable) and not isinstance(image, str | bytes | dict | np.ndarray | Tensor):
             return (self(one, output_type=output_type) for one in image)
         if isinstance(image, Tensor):
             return self._translate_tensor(image, output_type)

@@ -1,5 +1,6 @@
 """What every preprocessing task shares: splits, parallel and resumable writing, and the manifest."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -26,7 +27,7 @@ class Options:
     """How a data set is prepared.
 
     val: share of the images that go to val/, chosen by a hash of their names and the seed; at least one if not 0.
-    split: put everything into this split instead.
+    split: put everything into this split instead, and leave the other splits of the data set as they are.
     size: length of the shorter side in pixels; larger images are reduced, smaller ones stay. None leaves all as they
         are, and copies the files unchanged.
     """
@@ -64,11 +65,11 @@ class Item:
 
 
 def choose_splits(names: list[str], options: Options) -> dict[str, str]:
-    """The split of each name: a function of the names and the seed alone."""
+    """The split of each name: a function of the names and the seed alone. train/ gets at least one."""
     if options.split:
         return dict.fromkeys(names, options.split)
-    count = max(1, round(options.val * len(names))) if options.val and len(names) > 1 else 0
-    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{options.seed}/{name}".encode()).digest())
+    count = min(max(1, round(options.val * len(names))), len(names) - 1) if options.val else 0
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(os.fsencode(f"{options.seed}/{name}")).digest())
     val = set(shuffled[:count])
     return {name: "val" if name in val else "train" for name in names}
 
@@ -86,6 +87,7 @@ def write_dataset(
     inside = [item.source for item in items if item.source.resolve().is_relative_to(output.resolve())]
     if inside:
         raise ImageError(f"{inside[0]} lies in the output folder {output}: give another folder for the data set")
+    others = _other_splits(output, kind, options)
     journal = Journal(output)
     with ThreadPoolExecutor(options.workers) as pool:
         written = pool.map(lambda item: _write(item, journal, options), items)
@@ -99,11 +101,8 @@ def write_dataset(
         for i, r in zip(items, records, strict=True)
         if (kind == "unpaired" and r.output) or _sample(i) not in broken
     ]
-    _remove_stale(journal, {record.output for _, record in kept})
-    manifest = _manifest(kind, kept, output, options)
-    aside = output / f".{MANIFEST}.new"
-    aside.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, output / MANIFEST)
+    _remove_stale(journal, {record.output for _, record in kept}, options)
+    _write_manifest(kind, others | _described(kept, output), output, options)
     counts: dict[str, set[str]] = {}
     for item, _ in kept:
         counts.setdefault(item.folder.split("/")[0], set()).add(_sample(item) if kind == "paired" else item.key)
@@ -171,14 +170,39 @@ def _copy(source: Path, path: Path) -> None:
     shutil.copyfile(source, path)
 
 
-def _remove_stale(journal: Journal, wanted: set[str | None]) -> None:
-    """Delete what an earlier run wrote here and this one does not want, such as images that changed their split."""
-    for record in journal.done.values():
-        if record.output and record.output not in wanted:
-            (journal.output / record.output).unlink(missing_ok=True)
+def _remove_stale(journal: Journal, wanted: set[str | None], options: Options) -> None:
+    """Delete what was written here and is not wanted: images that changed their split, partners of broken ones."""
+    for name in journal.outputs - wanted:
+        if options.split and not name.startswith(f"{options.split}/"):
+            continue
+        path = journal.output / name
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            for folder in path.relative_to(journal.output).parents[:-1]:
+                (journal.output / folder).rmdir()
 
 
-def _manifest(kind: str, kept: list[tuple[Item, Record]], output: Path, options: Options) -> dict[str, Any]:
+def _other_splits(output: Path, kind: str, options: Options) -> dict[str, Any]:
+    """The manifest's files of the splits that `options.split` leaves alone."""
+    manifest = output / MANIFEST
+    if options.split is None or not manifest.is_file():
+        return {}
+    try:
+        before = json.loads(manifest.read_text(encoding="utf-8"))
+        before_kind, files = before["kind"], before["files"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ImageError(f"{manifest} is damaged: delete it and prepare each split again") from None
+    others = {name: facts for name, facts in files if not name.startswith(f"{options.split}/")}
+    if others and before_kind != kind:
+        raise ImageError(
+            f"{output} holds a data set of kind {before_kind!r}, its split {options.split!r} cannot be {kind!r}: "
+            "give another folder"
+        )
+    return others
+
+
+def _described(kept: list[tuple[Item, Record]], output: Path) -> dict[str, Any]:
+    """What the manifest says of each file."""
     files: dict[str, Any] = {}
     for _, record in kept:
         assert record.output is not None
@@ -191,4 +215,11 @@ def _manifest(kind: str, kept: list[tuple[Item, Record]], output: Path, options:
             "dtype": info.dtype.name,
             "sha256": record.output_sha256,
         }
-    return {"format_version": 1, "kind": kind, "seed": options.seed, "size": options.size, "files": files}
+    return files
+
+
+def _write_manifest(kind: str, files: dict[str, Any], output: Path, options: Options) -> None:
+    manifest = {"format_version": 1, "kind": kind, "seed": options.seed, "size": options.size, "files": files}
+    aside = output / f".{MANIFEST}.new"
+    aside.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    os.replace(aside, output / MANIFEST)

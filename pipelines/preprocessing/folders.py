@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from translate.data.folders import check_halves, check_sizes, list_images, pair_folders, side_by_side
+from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
+from translate.data.images import ImageError, probe_picture
 from translate.pipelines.preprocessing.dataset import Item, Options, choose_splits, write_dataset
 
 
@@ -22,8 +23,9 @@ def prepare_pairs(
 
     Returns what `write_dataset` returns. Raises ImageError for files without a partner and pairs that differ in size.
     """
+    _check_apart(output, source, target)
     pairs = pair_folders(source, target, source_suffix=source_suffix, target_suffix=target_suffix)
-    check_sizes(pairs)
+    check_sizes(_readable(pairs))
     splits = choose_splits([pair.name for pair in pairs], options)
     items = [
         Item(pair.name, f"{splits[pair.name]}/{side}", path)
@@ -45,8 +47,9 @@ def prepare_side_by_side(
 
     Returns what `write_dataset` returns. Raises ImageError for images of odd width.
     """
+    _check_apart(output, folder)
     pairs = side_by_side(folder)
-    check_halves(pairs)
+    check_halves(_readable(pairs))
     splits = choose_splits([pair.name for pair in pairs], options)
     target_on: Literal["left", "right"] = "right" if source_on == "left" else "left"
     items = [
@@ -59,12 +62,33 @@ def prepare_side_by_side(
 
 def prepare_unpaired(a: Path, b: Path, output: Path, options: Options, *, show_progress: bool = True) -> dict[str, Any]:
     """Write two unpaired kinds of image as OUT/{train,val}/{a,b}. Returns what `write_dataset` returns."""
+    _check_apart(output, a, b)
     items = []
     for side, folder in (("a", a), ("b", b)):
         files = _unique_names(folder)
         splits = choose_splits(list(files), options)
         items += [Item(name, f"{splits[name]}/{side}", path) for name, path in files.items()]
     return write_dataset(items, output, "unpaired", options, show_progress=show_progress)
+
+
+def _check_apart(output: Path, *inputs: Path) -> None:
+    """Refuse to write into a folder that is read: the next run would take its files for input."""
+    for folder in inputs:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise ImageError(f"the output folder {output} lies in the input folder {folder}: give one elsewhere")
+
+
+def _readable(pairs: list[Pair]) -> list[Pair]:
+    """The pairs whose sizes are known; `write_dataset` reports the others."""
+    return [pair for pair in pairs if all(_has_header(path) for path in {pair.source, pair.target})]
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        probe_picture(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _unique_names(folder: Path) -> dict[str, Path]:

@@ -60,30 +60,37 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-PANELS = {"g/": "generator losses", "d/": "discriminator losses", "val/": "validation"}
+PANELS = {  # by the start of their names
+    "g/": "generator losses",
+    "d/": "discriminator losses",
+    "val/psnr": "validation PSNR (dB)",
+    "val/ssim": "validation SSIM",
+    "val/swd": "validation SWD (x 1000)",
+}
 
 
 def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
     """Losses of the generators, of the discriminators, and the validation figures, as one PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(PANELS), 3.5), layout="constrained")
+    figure = Figure(figsize=(16, 3.5), layout="constrained")
     plot_curves(figure, records)
     save_figure(figure, path)
 
 
 def plot_curves(figure: Any, records: list[dict[str, Any]]) -> None:
     """Plot the curves side by side into a matplotlib Figure or SubFigure."""
-    for axes, (prefix, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for name in sorted({key for record in records for key in record if key.startswith(prefix)}):
+    names = sorted({key for record in records for key in record if key.startswith(tuple(PANELS))})
+    panels = [prefix for prefix in PANELS if any(name.startswith(prefix) for name in names)]
+    for axes, prefix in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+        for name in (name for name in names if name.startswith(prefix)):
             points = [(record["step"], record[name]) for record in records if name in record]
             marker = "." if len(points) < 30 else ""
-            axes.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), marker=marker)
-        if prefix != "val/" and all(value > 0 for line in axes.lines for value in line.get_ydata()):
+            axes.plot(*zip(*points, strict=True), label=name.partition("/")[2], marker=marker)
+        if not prefix.startswith("val/") and all(value > 0 for line in axes.lines for value in line.get_ydata()):
             axes.set_yscale("log")
-        axes.set(title=title, xlabel="step")
-        if axes.lines:
-            axes.legend(fontsize="small")
+        axes.set(title=PANELS[prefix], xlabel="step")
+        axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
 
 

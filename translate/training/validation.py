@@ -56,7 +56,9 @@ def _validate_pairs(
         sample = dataset[Draw(0, index, (index,))]
         output = _translate(generator, sample.source, accelerator)
         target = sample.target[None].to(output)
-        rows.append((psnr(output, target, data_range=2.0).item(), ssim(output, target, data_range=2.0).item()))
+        # SSIM depends on absolute brightness: it is defined for values from 0 to the data range.
+        similarity = ssim(output + 1, target + 1, data_range=2.0)
+        rows.append((psnr(output, target, data_range=2.0).item(), similarity.item()))
     everyone = gather_object(rows)
     return {
         "val/psnr": sum(row[0] for row in everyone) / len(everyone),

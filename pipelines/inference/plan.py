@@ -1,0 +1,136 @@
+"""Which file goes where: the name of every output, decided before anything is translated."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from translate.data.folders import list_images
+from translate.data.images import FORMATS, MAX_PIXELS, ImageError, Picture, holds, lossless_suffix
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are translated.
+
+    format: a suffix such as ".png" for all outputs; None keeps each file's kind where it is lossless (JPEG becomes
+        PNG, WebP is written lossless).
+    quality: 1 to 100, of JPEG and lossy WebP.
+    batch_size: images of one size that run together.
+    workers: threads that decode, and as many that encode.
+    max_pixels: an image with more is reported, not decoded.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    batch_size: int = 1
+    workers: int = 2
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise ImageError(f"the output format must be one of {', '.join(FORMATS)}, got {self.format!r}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ImageError(f"quality must be from 1 to 100, got {self.quality}")
+        for name in ("batch_size", "workers", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ImageError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file and where its translation goes, both below their folders."""
+
+    file: str
+    source: Path
+    output: str
+
+
+def plan(root: Path, files: list[Path], options: Options) -> list[Job]:
+    """Name every output: same place and name, another suffix where the kind changes; never two of one name."""
+    named = {file: file.relative_to(root) for file in files}
+    wanted = {file: name.with_suffix(options.format or _kept_suffix(name)) for file, name in named.items()}
+    # Compared without case, for file systems that know none.
+    alike = Counter(_folded(name) for name in wanted.values())
+    taken = {_folded(name) for file, name in named.items() if wanted[file] == name}  # these keep their names
+    jobs = []
+    for file, name in named.items():
+        output = wanted[file]
+        if output != name and alike[_folded(output)] > 1:
+            output = next(longer for longer in _longer(name, output.suffix) if _folded(longer) not in taken)
+        taken.add(_folded(output))
+        jobs.append(Job(name.as_posix(), file, output.as_posix()))
+    return jobs
+
+
+def plan_folder(source: Path, output: Path, options: Options) -> list[Job]:
+    """The jobs of every image below `source`, but not of those in an output folder within.
+
+    Raises:
+        ImageError: `source` is no folder or holds no images, or an output would take the place of an input.
+    """
+    if source.resolve() == output.resolve():
+        raise ImageError(
+            f"the output folder {output} is the input folder: give another one, inputs are not overwritten"
+        )
+    jobs = plan(source, list_images(source, without=output), options)
+    inputs = {job.source.resolve() for job in jobs}
+    lost = [job.file for job in jobs if (output / job.output).resolve() in inputs]
+    if lost:
+        raise ImageError(
+            f"the output of {lost[0]} in {output} would take the place of an input: give another output folder, inputs "
+            "are not overwritten"
+        )
+    return jobs
+
+
+def plan_file(source: Path, output: Path, options: Options) -> tuple[Job, Path | None]:
+    """The job of one file, and the path of its output where `output` is no folder.
+
+    Raises:
+        ImageError: the output is the input, or its suffix is unknown or contradicts the format asked for.
+    """
+    job = plan(source.parent, [source], options)[0]
+    named = None if output.is_dir() or not output.suffix else output
+    if named and named.suffix.lower() not in FORMATS:
+        raise ImageError(
+            f"the output {output} is of no known kind: give a name that ends in {', '.join(FORMATS)}, or a folder that "
+            "exists"
+        )
+    if named and options.format and FORMATS[options.format] != FORMATS[named.suffix.lower()]:
+        raise ImageError(
+            f"the output {output} is not of the format {options.format} that was asked for: give one of both"
+        )
+    if (named or output / job.output).resolve() == source.resolve():
+        raise ImageError(f"the output {output} is the input: give another name, inputs are not overwritten")
+    return job, named
+
+
+def final_name(job: Job, picture: Picture, options: Options) -> str:
+    """The planned name, or a name of another kind where that one cannot hold the picture and none was asked for."""
+    format = FORMATS[Path(job.output).suffix.lower()]
+    alpha = picture.alpha is not None
+    if options.format or holds(format, picture.pixels.dtype, alpha):
+        return job.output
+    return job.output + lossless_suffix(format, picture.pixels.dtype, alpha)
+
+
+def is_planned(job: Job, output: str) -> bool:
+    """Whether this is what `final_name` can give: outputs get other names when files come or go beside them."""
+    return output == job.output or Path(output).with_suffix("").as_posix() == job.output
+
+
+def _kept_suffix(name: Path) -> str:
+    return ".png" if FORMATS.get(name.suffix.lower(), "jpeg") == "jpeg" else name.suffix
+
+
+def _longer(name: Path, suffix: str) -> Iterator[Path]:
+    """a.jpg.png, a.jpg.2.png, a.jpg.3.png, ..."""
+    yield name.with_name(name.name + suffix)
+    for number in count(2):
+        yield name.with_name(f"{name.name}.{number}{suffix}")
+
+
+def _folded(name: Path) -> str:
+    return str(name).casefold()

@@ -1,0 +1,183 @@
+"""Figures of a model on pairs: equal to scikit-image's, valid JSON, one row an image, and every refusal."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from translate.cli import main
+from translate.cli.evaluate import in_words, strict
+from translate.data.images import ImageError, from_array, write_picture
+from translate.pipelines.evaluation import evaluate_pairs
+from translate.pipelines.inference.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def identity():
+    return Pipeline.from_pretrained("identity", device="cpu")
+
+
+def write(folder, arrays, suffix=".png"):
+    folder.mkdir(exist_ok=True)
+    for index, array in enumerate(arrays):
+        write_picture(from_array(array), folder / f"{index}{suffix}")
+    return folder
+
+
+def noisy(array, seed=0):
+    """The same picture with normal noise of 8 % of its range."""
+    top = np.iinfo(array.dtype).max
+    noise = np.random.default_rng(seed).normal(0, 0.08 * top, array.shape)
+    return np.clip(array + noise, 0, top).round().astype(array.dtype)
+
+
+def evaluate(capsys, *arguments):
+    """Run translate evaluate pairs identity ... --json: code and summary, read by a parser without Infinity or NaN."""
+    capsys.readouterr()
+    code = main(["evaluate", "pairs", "identity", *map(str, arguments), "--json"])
+    out = capsys.readouterr().out
+    assert out.count("\n") <= 1
+    return code, json.loads(out, parse_constant=pytest.fail) if out else None
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("grey", [False, True])
+def test_figures_equal_those_of_scikit_image(tmp_path, identity, photographs, dtype, grey):
+    targets = [photograph.astype(dtype) * (np.iinfo(dtype).max // 255) for photograph in photographs[:3]]
+    targets = [target[..., 1] for target in targets] if grey else targets
+    sources = [noisy(target, seed) for seed, target in enumerate(targets)]
+    path = tmp_path / "figures.csv"
+    summary = evaluate_pairs(identity, write(tmp_path / "s", sources), write(tmp_path / "t", targets), path)
+    top, axis = np.iinfo(dtype).max, None if grey else 2
+    exact = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    psnrs = [peak_signal_noise_ratio(t, s, data_range=top) for s, t in zip(sources, targets, strict=True)]
+    ssims = [
+        structural_similarity(t, s, data_range=top, channel_axis=axis, **exact)
+        for s, t in zip(sources, targets, strict=True)
+    ]
+    rows = rows_of(path)
+    assert [float(row["psnr"]) for row in rows] == pytest.approx(psnrs, abs=1e-4)
+    assert [float(row["ssim"]) for row in rows] == pytest.approx(ssims, abs=1e-5)
+    assert summary["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-4)
+    assert summary["ssim"] == pytest.approx(np.mean(ssims), abs=1e-5)
+    assert 20 < summary["psnr"] < 25
+    assert summary["swd"] > 0
+    assert summary["do_nothing"] == {name: summary[name] for name in ("psnr", "ssim", "swd")}
+
+
+def test_equal_images_are_perfect_in_json_csv_and_words(tmp_path, photographs, capsys):
+    folder, path = write(tmp_path / "t", photographs[:3]), tmp_path / "figures.csv"
+    perfect = {"psnr": "inf", "ssim": 1.0, "swd": 0.0}
+    code, summary = evaluate(capsys, folder, folder, "--csv", path)
+    assert code == 0
+    assert summary == {"images": 3, **perfect, "do_nothing": perfect, "csv": str(path)}
+    assert [row["psnr"] for row in rows_of(path)] == ["inf"] * 3
+    assert main(["evaluate", "pairs", "identity", str(folder), str(folder), "--csv", str(path)]) == 0
+    assert "model                inf    1.0000       0.0\n" in capsys.readouterr().out
+
+
+def test_only_infinity_becomes_a_text_in_json():
+    assert strict({"psnr": math.inf, "ssim": 1.0, "swd": None, "do_nothing": {"psnr": 3.5}}) == {
+        "psnr": "inf",
+        "ssim": 1.0,
+        "swd": None,
+        "do_nothing": {"psnr": 3.5},
+    }
+
+
+def test_the_csv_has_a_row_for_each_image(tmp_path, photographs, capsys):
+    (tmp_path / "s").mkdir()
+    source, target = (write(tmp_path / side, photographs[:3]) for side in "st")
+    path = tmp_path / "new" / "figures.csv"
+    assert evaluate(capsys, source, target, "--csv", path)[0] == 0
+    assert [(row["name"], row["width"], row["height"]) for row in rows_of(path)] == [(n, "40", "48") for n in "012"]
+    assert list(rows_of(path)[0]) == ["name", "width", "height", "psnr", "ssim", "psnr_do_nothing", "ssim_do_nothing"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["figures.csv"]
+
+
+def test_suffixes_pair_the_files(tmp_path, photographs, capsys):
+    source, target = (
+        write(tmp_path / "s", photographs[:2], "_in.png"),
+        write(tmp_path / "t", photographs[:2], "_out.png"),
+    )
+    suffixes = ("--source-suffix", "_in", "--target-suffix", "_out", "--csv", tmp_path / "figures.csv")
+    assert evaluate(capsys, source, target, *suffixes)[1]["images"] == 2
+
+
+def test_grey_and_colour_pictures_are_measured_together(tmp_path, identity, photographs):
+    colour, grey = photographs[0], photographs[1][..., 1]
+    mixed = [colour, grey, np.repeat(grey[..., None], 3, axis=2), grey]
+    source = write(tmp_path / "s", mixed)
+    target = write(tmp_path / "t", [colour, grey, grey, np.repeat(grey[..., None], 3, axis=2)])
+    summary = evaluate_pairs(identity, source, target)
+    assert (summary["psnr"], summary["swd"]) == (math.inf, 0.0)
+    assert summary["ssim"] == pytest.approx(1.0)
+
+
+def test_images_too_small_for_a_figure_leave_it_out(tmp_path, photographs, capsys):
+    source = write(tmp_path / "s", [photographs[0][:8, :8], photographs[1][:12, :12]])
+    path = tmp_path / "figures.csv"
+    _, summary = evaluate(capsys, source, source, "--csv", path)
+    assert (summary["ssim"], summary["swd"]) == (1.0, None)  # of the larger one alone; of none
+    assert [row["ssim"] for row in rows_of(path)] == ["", "1.0"]
+    assert "model                inf    1.0000         -\n" in in_words(
+        summary | {"psnr": math.inf, "do_nothing": None}
+    )
+
+
+def test_hidden_colours_of_transparent_pixels_do_not_count(tmp_path, identity, photographs):
+    hidden = np.dstack([photographs[0], np.zeros((48, 40), np.uint8)])
+    others = np.dstack([photographs[1], np.zeros((48, 40), np.uint8)])
+    summary = evaluate_pairs(identity, write(tmp_path / "s", [hidden]), write(tmp_path / "t", [others]))
+    assert summary["psnr"] == math.inf
+
+
+def refusal(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["evaluate", "pairs", *map(str, arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_mistakes_are_refused_with_a_message(tmp_path, photographs, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # evaluation.csv is written to the working directory
+    source, target = write(tmp_path / "s", photographs[:2]), write(tmp_path / "t", photographs[:2])
+    assert "nowhere does not exist" in refusal(capsys, "identity", tmp_path / "nowhere", target)
+    assert "s is a folder: name a file for the figures" in refusal(capsys, "identity", source, target, "--csv", source)
+    assert "no_model" in refusal(capsys, "no_model", source, target)
+    write_picture(from_array(photographs[0].astype(np.uint16)), target / "0.png")
+    message = "0: the output is uint8 like its source, the target is uint16: compare images of one value type"
+    assert message in refusal(capsys, "identity", source, target)
+    write_picture(from_array(photographs[0][:20]), target / "0.png")
+    assert "1 of 2 pairs differ in size, source and target in W x H: 0 (40 x 48 and 40 x 20)" in refusal(
+        capsys, "identity", source, target
+    )
+    (target / "0.png").write_bytes((source / "0.png").read_bytes()[:500])
+    assert "0.png: it is truncated or damaged" in refusal(capsys, "identity", source, target)
+    (target / "0.png").unlink()
+    assert "1 of 2 images in" in refusal(capsys, "identity", source, target)
+    assert not (tmp_path / "evaluation.csv").exists()
+
+
+def test_a_folder_in_place_of_the_csv_is_refused_before_anything_runs(tmp_path, identity):
+    with pytest.raises(ImageError, match=r"is a folder: name a file for the figures of each image"):
+        evaluate_pairs(identity, tmp_path, tmp_path, tmp_path)
+
+
+def test_the_command_prints_one_line_of_json_and_nothing_else(tmp_path, photographs, command):
+    source, target = write(tmp_path / "s", [noisy(photographs[0])]), write(tmp_path / "t", photographs[:1])
+    done = command("evaluate", "pairs", "identity", source, target, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert json.loads(done.stdout)["csv"] == "evaluation.csv"
+    assert (tmp_path / "evaluation.csv").is_file()
