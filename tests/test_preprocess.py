@@ -140,15 +140,15 @@ def test_side_by_side_images_are_cut_into_source_and_target(tmp_path, photograph
 
 
 def test_unpaired_images_keep_apart_what_shares_a_name(tmp_path, photographs, capsys):
-    for name in ("a/x.png", "a/x.tif", "a/y.png", "b/x.png", "b/z.png"):
+    for name in ("a/x.png", "a/x.tif", "a/x.tif.png", "a/y.png", "b/x.png", "b/z.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_picture(from_array(photographs[0]), tmp_path / name)
     code, summary = prepare(capsys, "unpaired", tmp_path / "a", tmp_path / "b", tmp_path / "out", "--split", "train")
-    assert (code, summary["splits"]) == (0, {"train": 5})
-    names = ["a/x.png.png", "a/x.tif.tif", "a/y.png", "b/x.png", "b/z.png"]
+    assert (code, summary["splits"]) == (0, {"train": 6})
+    names = ["a/x.png.png", "a/x.tif.png.png", "a/x.tif.tif", "a/y.png", "b/x.png", "b/z.png"]
     assert list(files(tmp_path / "out" / "train")) == names
     split = find_training(DataConfig(kind="unpaired", folder=tmp_path / "out", source="a", target="b"))
-    assert str(split) == "3 and 2 images"
+    assert str(split) == "4 and 2 images"
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 4])

@@ -24,7 +24,7 @@ def launch(*words: object) -> subprocess.CompletedProcess[str]:
 def test_two_processes_on_half_batches_train_like_one(tmp_path, paired_folder, unpaired_folder, objective):
     """Largest difference of a weight after 10 optimizer steps at most 1e-5, in float64.
 
-    In float32 Adam makes rounding visible: where a gradient is all but zero its sign is noise, and its step is not small.
+    In float32 Adam makes rounding visible: where a gradient is all but zero its sign is noise, its step not small.
     """
     folder = paired_folder if objective == "pix2pix" else unpaired_folder
     shared = {"steps": 10, "precision": "fp64", "image_pool": 3}

@@ -94,5 +94,5 @@ def _has_header(path: Path) -> bool:
 def _unique_names(folder: Path) -> dict[str, Path]:
     """Files by their path without suffix; those that would share one keep it: they are different images here."""
     paths = [path.relative_to(folder) for path in list_images(folder)]
-    shared = Counter(path.with_suffix("") for path in paths)
+    shared = Counter([*paths, *(path.with_suffix("") for path in paths)])  # also by a.jpg and a.jpg.png
     return {(p if shared[p.with_suffix("")] > 1 else p.with_suffix("")).as_posix(): folder / p for p in paths}

@@ -82,6 +82,8 @@ def plot_curves(figure: Any, records: list[dict[str, Any]]) -> None:
     """Plot the curves side by side into a matplotlib Figure or SubFigure."""
     names = sorted({key for record in records for key in record if key.startswith(tuple(PANELS))})
     panels = [prefix for prefix in PANELS if any(name.startswith(prefix) for name in names)]
+    if not panels:
+        return
     for axes, prefix in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         for name in (name for name in names if name.startswith(prefix)):
             points = [(record["step"], record[name]) for record in records if name in record]
