@@ -2,3 +2,7 @@
 
 if __name__ == "pipelines":
     raise ImportError("the folder pipelines/ is imported as translate.pipelines: write 'import translate.pipelines'")
+
+from translate.pipelines.inference.pipeline import Pipeline
+
+__all__ = ["Pipeline"]

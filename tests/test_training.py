@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from translate.config import ConfigError, read_recipe, recipe_names
 from translate.data.datasets import PairedImages
 from translate.history import ImagePool
+from translate.pipelines import Pipeline
 from translate.pipelines.evaluation import evaluate_pairs
-from translate.pipelines.inference.pipeline import Pipeline
 from translate.training.describe import describe
 from translate.training.ema import Ema
 from translate.training.loop import train
@@ -324,3 +324,15 @@ def test_figures_of_the_training_are_those_of_evaluate_but_for_rounding(paired_f
     )
     assert measured["psnr"] == pytest.approx(summary["figures"]["val/psnr"], abs=0.02)
     assert measured["ssim"] == pytest.approx(summary["figures"]["val/ssim"], abs=0.002)
+
+
+@pytest.mark.parametrize(("kind", "every"), [("r1", 2), ("gradient_penalty", 1)])
+def test_a_penalty_is_applied_when_it_is_due(paired_folder, tmp_path, kind, every):
+    runs = {"plain": {"kind": "none"}, "penalised": {"kind": kind, "every": every, "weight": 100.0}}
+    for name, penalty in runs.items():
+        recipe = small_recipe(paired_folder, penalty=penalty, training={"steps": 2}, validation={"every": 9})
+        train(recipe, tmp_path / name, show_progress=False)
+    records = read_log(tmp_path / "penalised" / "log.jsonl")
+    assert [f"d/{kind}" in record for record in records] == [True, every == 1]
+    plain, penalised = (load_file(tmp_path / name / "model" / "discriminator.safetensors") for name in runs)
+    assert any(not torch.equal(plain[key], penalised[key]) for key in plain)
