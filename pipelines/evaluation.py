@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from translate.data.folders import Pair, check_sizes, pair_folders
 from translate.data.images import ImageError, Picture, read_picture
 from translate.data.intensity import picture_to_tensor
+from translate.data.resize import reduce_picture
 from translate.metrics import SSIM_WINDOW, psnr, sliced_wasserstein, ssim
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.sizes import centre_crop
@@ -38,6 +39,7 @@ def evaluate_pairs(
     *,
     source_suffix: str = "",
     target_suffix: str = "",
+    size: int | None = None,
     show_progress: bool = True,
 ) -> dict[str, Any]:
     """Translate every source and compare what would be written, rounded to its value type, with the target.
@@ -50,6 +52,7 @@ def evaluate_pairs(
 
     Args:
         csv_path: gets a row for each image, written whole or not at all.
+        size: larger images, sources and targets, are first reduced to this shorter side; needs a scale of 1.
 
     Returns:
         {"images", "psnr", "ssim", "swd", "do_nothing": {...} or None, "csv"}.
@@ -60,10 +63,14 @@ def evaluate_pairs(
     """
     if csv_path is not None and csv_path.is_dir():
         raise ImageError(f"{csv_path} is a folder: name a file for the figures of each image")
+    if size is not None and pipeline.generator.scale != 1:
+        raise ImageError(
+            f"a size cannot be given for a model that enlarges {pipeline.generator.scale} times: leave it out"
+        )
     pairs = pair_folders(source, target, source_suffix=source_suffix, target_suffix=target_suffix)
     check_sizes(pairs, scale=int(pipeline.generator.scale))  # type: ignore[arg-type]
     shown = tqdm(pairs, unit="image", disable=not show_progress)
-    measured = [_measure(pipeline, pair) for pair in shown]
+    measured = [_measure(pipeline, pair, size) for pair in shown]
     rows = [one.row for one in measured]
     summary: dict[str, Any] = {"images": len(rows), "psnr": _mean(rows, "psnr"), "ssim": _mean(rows, "ssim")}
     summary["swd"] = _distance([m.output for m in measured], [m.target for m in measured])
@@ -73,8 +80,8 @@ def evaluate_pairs(
     return summary | {"csv": str(csv_path) if csv_path else None}
 
 
-def _measure(pipeline: Pipeline, pair: Pair) -> Measured:
-    source, target = read_picture(pair.source), read_picture(pair.target)
+def _measure(pipeline: Pipeline, pair: Pair, size: int | None) -> Measured:
+    source, target = (reduce_picture(read_picture(path), size) for path in (pair.source, pair.target))
     prepared = pipeline.prepare(source)
     made = pipeline.finish(pipeline.run(prepared.images), prepared)
     if made.pixels.dtype != target.pixels.dtype:

@@ -13,7 +13,8 @@ import torch
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
-from translate.data.images import ImageError, read_picture, write_picture
+from translate.data.images import ImageError, Picture, read_picture, write_picture
+from translate.data.resize import reduce_picture
 from translate.pipelines.inference.pipeline import Pipeline, Prepared
 from translate.pipelines.inference.plan import Job, Options, final_name, is_planned, plan_file, plan_folder
 from translate.pipelines.journal import Journal, Record, sha256, write_report
@@ -64,7 +65,7 @@ def translate_folder(
     state = process_state()
     jobs = plan_folder(source, output, options)
     started = time.monotonic()
-    settings = f"{pipeline.fingerprint()} {options.format} {options.quality}"
+    settings = f"{pipeline.fingerprint()} {options.format} {options.quality} {options.size}"
     outputs = frozenset(job.output for job in jobs)
     run = FolderRun(pipeline, options, Journal(output, state.process_index), settings, outputs)
     state.wait_for_everyone()  # the journals are read before anybody writes
@@ -94,12 +95,16 @@ def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Opti
     """
     options = options or Options()
     job, named = plan_file(source, output, options)
-    prepared = pipeline.prepare(read_picture(source, max_pixels=options.max_pixels))
+    prepared = pipeline.prepare(_read(source, options))
     picture = pipeline.finish(pipeline.run(prepared.images), prepared)
     path = named or output / final_name(job, picture, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(picture, path, quality=options.quality)
     return path
+
+
+def _read(path: Path, options: Options) -> Picture:
+    return reduce_picture(read_picture(path, max_pixels=options.max_pixels), options.size)
 
 
 def _translate(run: FolderRun, jobs: list[Job]) -> Iterator[Record]:
@@ -154,7 +159,7 @@ def _load(run: FolderRun, job: Job) -> Loaded | Record:
         done = run.journal.find_done(job.file, run.settings, content)
         if done is not None and done.output is not None and is_planned(job, done.output):
             return replace(done, status="skipped", seconds=None)
-        prepared = run.pipeline.prepare(read_picture(job.source, max_pixels=run.options.max_pixels))
+        prepared = run.pipeline.prepare(_read(job.source, run.options))
         return Loaded(job, prepared, content, started)
     except Exception as error:  # one file must not stop the others, whatever it holds
         return _failed(run, job, error)

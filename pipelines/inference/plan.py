@@ -20,6 +20,8 @@ class Options:
     batch_size: images of one size that run together.
     workers: threads that decode, and as many that encode.
     max_pixels: an image with more is reported, not decoded.
+    size: larger images are first reduced to this shorter side in pixels, so that they have the scale that the model
+        was trained at; None leaves them as they are.
     """
 
     format: str | None = None
@@ -27,14 +29,15 @@ class Options:
     batch_size: int = 1
     workers: int = 2
     max_pixels: int = MAX_PIXELS
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise ImageError(f"the output format must be one of {', '.join(FORMATS)}, got {self.format!r}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise ImageError(f"quality must be from 1 to 100, got {self.quality}")
-        for name in ("batch_size", "workers", "max_pixels"):
-            if getattr(self, name) < 1:
+        for name in ("batch_size", "workers", "max_pixels", "size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ImageError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 

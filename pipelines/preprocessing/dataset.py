@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 from tqdm.auto import tqdm
 
 from translate.data.datasets import cut_in_half
 from translate.data.images import ImageError, Picture, lossless_suffix, probe_picture, read_picture, write_picture
+from translate.data.resize import reduce_picture
 from translate.pipelines.journal import Journal, Record, sha256
 
 logger = logging.getLogger(__name__)
@@ -152,14 +152,7 @@ def _change(picture: Picture, item: Item, options: Options) -> Picture:
     """The picture cut and reduced; the very same object where nothing is to be done."""
     if item.half:
         picture = cut_in_half(picture)[0 if item.half == "left" else 1]
-    height, width = picture.pixels.shape[:2]
-    if options.size is None or min(height, width) <= options.size:
-        return picture
-    scale = options.size / min(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    pixels = cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
-    alpha = None if picture.alpha is None else cv2.resize(picture.alpha, size, interpolation=cv2.INTER_AREA)
-    return Picture(pixels, alpha, picture.metadata)
+    return reduce_picture(picture, options.size)
 
 
 def _suffix_of(picture: Picture) -> str:

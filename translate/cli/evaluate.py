@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("evaluation.csv"),
         help="figures of each image (evaluation.csv)",
     )
+    pairs.add_argument(
+        "--size", metavar="PIXELS", type=int, help="first reduce sources and targets to this shorter side"
+    )
     pairs.add_argument("--direction", metavar="NAME", help="generator of a model with several: a_to_b, b_to_a")
     pairs.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
     pairs.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
@@ -46,16 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     options = parser.parse_args(given)
-    from translate.cli.infer import load
+    from translate.cli.infer import hint_at_scale, load
     from translate.pipelines.evaluation import evaluate_pairs
 
+    pipeline = load(options)
+    hint_at_scale(pipeline, options.size)
     summary = evaluate_pairs(
-        load(options),
+        pipeline,
         options.source,
         options.target,
         options.csv,
         source_suffix=options.source_suffix,
         target_suffix=options.target_suffix,
+        size=options.size,
         show_progress=not options.json,
     )
     sys.stdout.write(json.dumps(strict(summary)) + "\n" if options.json else in_words(summary))

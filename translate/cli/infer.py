@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from translate.cli import CommandError
 
+logger = logging.getLogger(__name__)
 EPILOG = """
 OUTPUT of a folder is a folder with the same tree; its report.jsonl says for each file what became of it. Files that are
 done are skipped when the command is given again; a bad file is reported, and the others go on. JPEG is written as PNG,
@@ -24,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of images and folders")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a file for a file, a folder for a folder")
     parser.add_argument("--direction", metavar="NAME", help="generator of a model with several: a_to_b, b_to_a")
+    parser.add_argument(
+        "--size", metavar="PIXELS", type=int, help="first reduce images to this shorter side, the scale of the training"
+    )
     parser.add_argument("--format", metavar="SUFFIX", help="write all as .png, .tif, .webp, .jpg or .bmp")
     parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
     parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
@@ -56,10 +61,11 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
 
     format = options.format and "." + options.format.lower().lstrip(".")
     largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
-    how = Options(format, options.quality, options.batch_size, options.workers, largest)
+    how = Options(format, options.quality, options.batch_size, options.workers, largest, options.size)
     if not options.input.exists():
         raise ImageError(f"{options.input} does not exist: give an image or a folder of images")
     pipeline = load(options)
+    hint_at_scale(pipeline, options.size)
     if options.input.is_dir():
         if options.output.is_file():
             raise ImageError(f"{options.output} is a file, but {options.input} is a folder: give an output folder")
@@ -77,6 +83,19 @@ def load(options: argparse.Namespace) -> Any:
     check_device(options.device)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
     return Pipeline.from_pretrained(options.model, direction=options.direction, device=options.device, dtype=dtype)
+
+
+def hint_at_scale(pipeline: Any, size: int | None) -> None:
+    """Say that a model was trained on reduced images where nothing was said about the size."""
+    recipe = pipeline.config.recipe
+    trained = recipe["data"].get("resize") if recipe else None
+    if trained and size is None:
+        logger.info(
+            "this model was trained on images with a shorter side of %d pixels: larger ones look different to it, and "
+            "--size %d reduces them first",
+            trained,
+            trained,
+        )
 
 
 def check_device(name: str | None) -> None:

@@ -34,9 +34,12 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
 
     recipe = read_recipe(options.recipe, overrides)
     if options.dry_run:
+        from translate.processes import process_state
         from translate.training.describe import describe
 
-        sys.stdout.write(describe(recipe))
+        description = describe(recipe)
+        if process_state().is_main_process:
+            sys.stdout.write(description)
         return 0
     if not options.output:
         raise CommandError("no folder for the run was given: name it with --output RUN")

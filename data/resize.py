@@ -1,0 +1,43 @@
+"""Making pictures smaller."""
+
+import cv2
+import numpy as np
+
+from translate.data.picture import ImageError, Picture
+
+
+def reduce_picture(picture: Picture, size: int | None) -> Picture:
+    """Bring the shorter side down to `size` pixels by area averaging, keeping dtype, aspect, alpha and metadata.
+
+    The very same object where it is not longer, or `size` is None. With alpha the colours are weighted by it, so that
+    what is hidden under transparent pixels does not show.
+
+    Raises:
+        ImageError: `size` is below 1.
+    """
+    if size is None:
+        return picture
+    if size < 1:
+        raise ImageError(f"the size must be at least 1 pixel, got {size}")
+    height, width = picture.pixels.shape[:2]
+    if min(height, width) <= size:
+        return picture
+    scale = size / min(height, width)
+    sides = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if picture.alpha is None:
+        return Picture(_average(picture.pixels, sides), None, picture.metadata)
+    alpha = _average(picture.alpha.astype(np.float32)[..., None], sides)
+    weighted = _average(picture.pixels.astype(np.float32) * picture.alpha[..., None], sides)
+    plain = _average(picture.pixels.astype(np.float32), sides)  # for what is transparent anyway
+    colours = np.where(alpha > 0, weighted / np.maximum(alpha, np.finfo(np.float32).tiny), plain)
+    return Picture(_as(colours, picture), _as(alpha, picture)[..., 0], picture.metadata)
+
+
+def _average(values: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) to (sides[1], sides[0], C)."""
+    return cv2.resize(values, sides, interpolation=cv2.INTER_AREA).reshape(sides[1], sides[0], -1)
+
+
+def _as(values: np.ndarray, picture: Picture) -> np.ndarray:
+    dtype = picture.pixels.dtype
+    return np.rint(values).astype(dtype) if dtype.kind == "u" else values.astype(dtype)
