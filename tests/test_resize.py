@@ -1,6 +1,7 @@
 """Making pictures smaller, and translating at the scale of the training."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import small_recipe
 from translate.cli import main
 from translate.data.images import ImageError, from_array, read_picture, write_picture
 from translate.data.resize import reduce_picture
+from translate.pipelines.evaluation import evaluate_pairs
 from translate.training.loop import train
 
 
@@ -66,3 +68,9 @@ def test_a_model_trained_on_reduced_images_says_so(tmp_path, paired_folder, capl
     assert "reduces them first" not in caplog.text
     reduced = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert reduced["psnr"] == pytest.approx(summary["figures"]["val/psnr"], abs=0.3)
+
+
+def test_a_size_for_a_model_that_enlarges_is_refused(tmp_path):
+    enlarging = SimpleNamespace(generator=SimpleNamespace(scale=2))
+    with pytest.raises(ImageError, match="a size cannot be given for a model that enlarges 2 times: leave it out"):
+        evaluate_pairs(enlarging, tmp_path, tmp_path, size=8)
