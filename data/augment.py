@@ -35,6 +35,12 @@ class Geometry:
     rotate90: bool = False
 
 
+def resized(height: int, width: int, shorter: int | None) -> tuple[int, int]:
+    """(H, W) of a picture whose shorter side was brought to `shorter` pixels, as SmallestMaxSize does it."""
+    scale = shorter / min(height, width) if shorter else 1.0
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 class Augmentation:
     """The same random geometry for all pictures of a sample, a pure function of the seed.
 

@@ -20,6 +20,7 @@ from translate.data.cache import PictureCache
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError, Picture, read_picture
 from translate.data.intensity import IntensityRange, picture_to_tensor
+from translate.data.picture import naming
 from translate.data.sampling import Draw
 
 Pixels = Annotated[int, Field(gt=0)]
@@ -122,7 +123,8 @@ class PairedImages(Dataset[Paired]):
         pair = self.pairs[draw.indices[0]]
         pictures = self.pictures(pair)
         seed = sample_seed(self.seed, draw.epoch, draw.place)
-        source, target = self.loader.tensors(list(pictures), list(self.views), seed)
+        with naming(f"pair {pair.name!r}"):
+            source, target = self.loader.tensors(list(pictures), list(self.views), seed)
         return Paired(source, target, [pair.name])
 
     def pictures(self, pair: Pair) -> tuple[Picture, Picture]:
@@ -147,12 +149,15 @@ class UnpairedImages(Dataset[Unpaired]):
     def __getitem__(self, draw: Draw) -> Unpaired:
         path_a, path_b = self.a[draw.indices[0]], self.b[draw.indices[-1]]
         a, b = (
-            self.loader.tensors([self.loader.read(path)], [view], sample_seed(self.seed, draw.epoch, draw.place, side))[
-                0
-            ]
+            self._load(path, view, sample_seed(self.seed, draw.epoch, draw.place, side))
             for side, (path, view) in enumerate(zip((path_a, path_b), self.views, strict=True))
         )
         return Unpaired(a, b, [path_a.stem], [path_b.stem])
+
+    def _load(self, path: Path, view: View, seed: int) -> Tensor:
+        picture = self.loader.read(path)
+        with naming(path):
+            return self.loader.tensors([picture], [view], seed)[0]
 
 
 def cut_in_half(picture: Picture) -> tuple[Picture, Picture]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +13,15 @@ DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 class ImageError(ValueError):
     """A picture or a picture file that cannot be used. The message says why and what to do."""
+
+
+@contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Inside, an ImageError gets the name of the picture that it is about."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{what}: {error}") from error
 
 
 @dataclass(frozen=True)

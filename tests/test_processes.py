@@ -36,6 +36,7 @@ def test_two_processes_on_half_batches_train_like_one(tmp_path, paired_folder, u
             training={**shared, "batch_size": batch},
             checkpoint={"every": 10},
             validation={"every": 5},
+            penalty={"kind": "r1", "every": 3},
         )
         (tmp_path / f"{name}.yaml").write_text(write_yaml(recipe))
         words = ("translate.train", tmp_path / f"{name}.yaml", "--output", tmp_path / name, "--json")

@@ -118,6 +118,22 @@ def test_a_run_can_go_on_for_longer(tmp_path, paired_folder):
     assert [record["step"] for record in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("objective", ["pix2pix", "cyclegan"])
+def test_a_run_in_channels_last_goes_on_exactly(tmp_path, paired_folder, unpaired_folder, objective):
+    """Optimizer moments and pooled images come back in the memory format that they had, or had none of their own."""
+    folder = paired_folder if objective == "pix2pix" else unpaired_folder
+
+    def run(steps: int, output: Path) -> None:
+        training = {"steps": steps, "channels_last": True, "image_pool": 3}
+        recipe = small_recipe(folder, objective, training=training, schedule={"kind": "constant"})
+        train(recipe, output, show_progress=False)
+
+    run(6, tmp_path / "whole")
+    run(2, tmp_path / "stopped")
+    run(6, tmp_path / "stopped")
+    assert_same_state(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_a_damaged_newest_state_falls_back_to_the_one_before_and_says_so(tmp_path, paired_folder, caplog):
     recipe = small_recipe(paired_folder)
     train(recipe, tmp_path / "run", show_progress=False)

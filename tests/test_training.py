@@ -216,9 +216,6 @@ def test_an_objective_needs_its_kind_of_data(paired_folder):
     recipe = small_recipe(paired_folder, data={"kind": "unpaired", "source": "a", "target": "b"})
     with pytest.raises(ConfigError, match=r"objective.name 'pix2pix' needs paired data, got data.kind 'unpaired'"):
         check_recipe_fits(recipe)
-    recipe = small_recipe(paired_folder, "cyclegan", data={"crop": None})
-    with pytest.raises(ConfigError, match=r"unpaired data in batches needs data\.crop"):
-        check_recipe_fits(recipe)
 
 
 def test_a_precision_that_the_device_lacks_is_refused(caplog):

@@ -172,6 +172,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:  # fused Adam reads its moments in the order of the weights' memory
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _replaced(folder: Path) -> Path:

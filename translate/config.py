@@ -100,7 +100,7 @@ class TrainingConfig(Section):
     start_from: str | None = None  # model folder or hub id whose networks are the start
     compile: bool = False
     channels_last: bool = False
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
 
 class ValidationConfig(Section):
@@ -211,7 +211,10 @@ def _find(recipe: str | Path) -> tuple[str, str]:
             raise ConfigError(
                 f"there is no recipe file {path}: give a YAML file, or one of {', '.join(recipe_names())}"
             )
-        return str(path), path.read_text(encoding="utf-8")
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from None
     if str(recipe) not in recipe_names():
         raise ConfigError(
             f"unknown recipe {str(recipe)!r}{_suggest(str(recipe), recipe_names())}: "
@@ -237,6 +240,8 @@ def _locate(node: yaml.MappingNode, prefix: str, label: str, places: dict[str, s
     for key, value in node.value:
         name = f"{prefix}{key.value}"
         where = f"{label}:{key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode) or key.tag.rpartition(":")[2] not in {"str", "merge"}:
+            raise ConfigError(f"{where}: {key.value!r} is no key, keys are texts: correct or quote it")
         if name in places:
             raise ConfigError(f"{where}: {name} is given twice, first at {places[name]}: keep one of them")
         places[name] = where
@@ -266,6 +271,9 @@ def _explain(problem: dict[str, Any], places: Mapping[str, str], label: str) -> 
     given = problem["input"]
     context = problem.get("ctx", {})
     match problem["type"]:
+        case "extra_forbidden" if path in _keys(Recipe):
+            section, name = problem["loc"][:2]
+            return f"{where}: {path} is no key of {section}.name {name!r}: remove it, or choose another {section}"
         case "extra_forbidden":
             return f"{where}: unknown key {path!r}{_suggest(path, _keys(Recipe))}"
         case "missing":
@@ -284,6 +292,10 @@ def _explain(problem: dict[str, Any], places: Mapping[str, str], label: str) -> 
             return f"{where}: {path} must be true or false, got {given!r}"
         case "string_type":
             return f"{where}: {path} must be a text, got {given!r}"
+        case "list_type" | "tuple_type":
+            return f"{where}: {path} must be a list in brackets, [a, b], got {given!r}"
+        case "too_long":
+            return f"{where}: {path} must have at most {context['max_length']} entries, got {given!r}"
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"{where}: {path} must be a section with keys of its own, got {given!r}"
         case "greater_than" if context["gt"] == 0:

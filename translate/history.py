@@ -28,12 +28,12 @@ class ImagePool:
     def _swap_one(self, name: str, image: Tensor) -> Tensor:
         stored = self.stored.setdefault(name, [])
         if len(stored) < self.size:
-            stored.append(image.clone())
+            stored.append(_copy(image))
             return image
         place = int(torch.randint(2 * self.size, (), generator=self.random))
         if place >= self.size:
             return image
-        stored[place], image = image.clone(), stored[place]
+        stored[place], image = _copy(image), stored[place]
         return image
 
     def state(self) -> dict[str, Tensor]:
@@ -49,3 +49,8 @@ class ImagePool:
         self.stored = {}
         for key in sorted(key for key in state if key != "random"):
             self.stored.setdefault(key.rsplit(".", 1)[0], []).append(state[key].to(device))
+
+
+def _copy(image: Tensor) -> Tensor:
+    """Contiguous, as a restart finds it: otherwise a run in channels_last would go on in another memory format."""
+    return image.clone(memory_format=torch.contiguous_format)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SSIM_WINDOW = 11  # pixels
+SWD_SMALLEST = 16  # pixels, shorter side of the coarsest level
 PATCH = 7  # pixels, side of the patches of sliced_wasserstein
 
 
@@ -69,7 +70,7 @@ def ssim(prediction: Tensor, target: Tensor, *, data_range: float) -> Tensor:
 
 @torch.no_grad()
 def sliced_wasserstein(
-    a: Tensor, b: Tensor, *, smallest: int = 16, patches: int = 128, projections: int = 512, seed: int = 0
+    a: Tensor, b: Tensor, *, smallest: int = SWD_SMALLEST, patches: int = 128, projections: int = 512, seed: int = 0
 ) -> dict[str, float]:
     """Distance between the patches of two sets of images (Karras et al. 2018, arXiv:1710.10196), lower is better.
 

@@ -7,7 +7,15 @@ from torch import nn
 
 from translate.data.batches import Unpaired
 from translate.losses import l1
-from translate.objectives.terms import Comparison, Comparisons, Fakes, Terms, bare, generator_adversarial
+from translate.objectives.terms import (
+    Comparison,
+    Comparisons,
+    Fakes,
+    Terms,
+    bare,
+    check_settings,
+    generator_adversarial,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,14 @@ class CycleGAN:
     kind: ClassVar[str] = "unpaired"
 
     def __post_init__(self) -> None:
+        check_settings(
+            self.adversarial,
+            self.real_label,
+            gan_weight=self.gan_weight,
+            cycle_weight=self.cycle_weight,
+            identity_weight=self.identity_weight,
+            feature_matching_weight=self.feature_matching_weight,
+        )
         channels = {(bare(g).in_channels, bare(g).out_channels) for g in self.generators.values()}
         if self.identity_weight and any(given != made for given, made in channels):
             raise ValueError(

@@ -8,7 +8,7 @@ from torch import nn
 
 from translate.data.batches import Paired
 from translate.losses import l1
-from translate.objectives.terms import Comparison, Comparisons, Fakes, Terms, generator_adversarial
+from translate.objectives.terms import Comparison, Comparisons, Fakes, Terms, check_settings, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,15 @@ class Pix2Pix:
     real_label: float = 1.0
 
     kind: ClassVar[str] = "paired"
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self.adversarial,
+            self.real_label,
+            gan_weight=self.gan_weight,
+            l1_weight=self.l1_weight,
+            feature_matching_weight=self.feature_matching_weight,
+        )
 
     @staticmethod
     def generator_channels(source: int, target: int) -> dict[str, tuple[int, int]]:

@@ -45,6 +45,15 @@ def frozen(networks: Iterable[nn.Module]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def check_settings(adversarial: str, real_label: float, **weights: float) -> None:
+    """Refuse what an objective cannot be trained with. Raises ValueError naming the setting."""
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ValueError(f"{name} must not be negative, got {weight!r}: use 0 to leave the term out")
+    # The loss itself says whether it has a label to smooth.
+    ADVERSARIAL[adversarial].discriminator(torch.zeros(1), torch.zeros(1), real_label)
+
+
 def mean_over_scales(function: Callable[..., Tensor], *scales: list[Tensor]) -> Tensor:
     """Mean over the scales of a function of each scale's logits."""
     return torch.stack([function(*logits_of_scale) for logits_of_scale in zip(*scales, strict=True)]).mean()
@@ -83,14 +92,19 @@ def discriminator_terms(comparisons: Comparisons, adversarial: str, real_label: 
 
 
 def penalty_terms(comparisons: Comparisons, kind: str, weight: float) -> Terms:
-    """One term "d/r1<suffix>" or "d/gradient_penalty<suffix>" for each discriminator; `kind` "none" gives none."""
+    """One term "d/r1<suffix>" or "d/gradient_penalty<suffix>" for each discriminator; `kind` "none" gives none.
+
+    They share a backward with `discriminator_terms`. The wrapper, which wants one forward per backward and a gradient
+    for every parameter (the last bias has none here), is therefore passed by; its reduction sees the sum all the same.
+    """
     terms = {}
     for suffix, (discriminator, real, fake) in comparisons.items():
+        critic = bare(discriminator)
         if kind == "r1":
             shown = real.detach().requires_grad_(True)
-            terms[f"d/r1{suffix}"] = weight * r1_penalty(logits(discriminator(shown)), shown)
+            terms[f"d/r1{suffix}"] = weight * r1_penalty(logits(critic(shown)), shown)
         elif kind == "gradient_penalty":
-            value = gradient_penalty(partial(_logits_of, discriminator), real, fake)
+            value = gradient_penalty(partial(_logits_of, critic), real, fake)
             terms[f"d/gradient_penalty{suffix}"] = weight * value
     return terms
 

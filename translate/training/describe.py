@@ -4,6 +4,7 @@ from translate.config import Recipe, write_yaml
 from translate.data.images import probe_picture
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
+from translate.training.pictures import check_pictures
 from translate.training.precision import choose_precision
 from translate.training.setup import (
     Splits,
@@ -21,6 +22,7 @@ def describe(recipe: Recipe) -> str:
     check_recipe_fits(recipe)
     check_trackers(recipe.logging.trackers)
     splits = find_files(recipe)
+    check_pictures(recipe, splits)
     networks = build_networks(recipe)
     build_objective(recipe, networks)
     state = process_state()

@@ -19,6 +19,7 @@ from translate.data.datasets import one_thread
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
 from translate.sizes import pad_to_rule
+from translate.training.pictures import check_pictures
 from translate.training.precision import Precision, choose_precision
 from translate.training.records import cut_log
 from translate.training.report import Run, report
@@ -71,6 +72,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
     check_recipe_fits(recipe)
     check_trackers(recipe.logging.trackers)
     splits = find_files(recipe)
+    check_pictures(recipe, splits)
     folder = RunFolder(output)
     check_same_run(folder, recipe, splits)
     precision, accelerator = build_accelerator(recipe, folder.root)
@@ -106,31 +108,29 @@ def _loop(run: Run, show_progress: bool) -> None:
     recipe, progress, steps = run.recipe, run.progress, run.recipe.training.steps
     networks = [*run.trained.objective.generators.values(), *run.trained.objective.discriminators.values()]
     batches = _batches(run)
-    bar = tqdm(
-        total=steps, initial=progress.step, disable=not (show_progress and run.accelerator.is_main_process), unit="step"
-    )
+    shown = show_progress and run.accelerator.is_main_process
     started = time.monotonic()
-    while progress.step < steps:
-        rate = _set_learning_rates(run)
-        penalty = recipe.penalty if progress.step % recipe.penalty.every == 0 else None
-        for _ in range(recipe.training.accumulation):
-            with run.accelerator.accumulate(*networks):
-                terms = train_step(
-                    run.trained.objective,
-                    next(batches),
-                    run.trained.pool,
-                    run.trained.optimizers,
-                    run.accelerator,
-                    penalty,
-                    recipe.optimizer.clip_norm,
-                )
-            progress.running.add(terms)
-        progress.step += 1
-        if run.trained.ema:
-            run.trained.ema.update(run.images_per_step)
-        bar.update()
-        report(run, rate, bar, time.monotonic() - started)
-    bar.close()
+    with tqdm(total=steps, initial=progress.step, disable=not shown, unit="step") as bar:
+        while progress.step < steps:
+            rate = _set_learning_rates(run)
+            penalty = recipe.penalty if progress.step % recipe.penalty.every == 0 else None
+            for _ in range(recipe.training.accumulation):
+                with run.accelerator.accumulate(*networks):
+                    terms = train_step(
+                        run.trained.objective,
+                        next(batches),
+                        run.trained.pool,
+                        run.trained.optimizers,
+                        run.accelerator,
+                        penalty,
+                        recipe.optimizer.clip_norm,
+                    )
+                progress.running.add(terms)
+            progress.step += 1
+            if run.trained.ema:
+                run.trained.ema.update(run.images_per_step)
+            bar.update()
+            report(run, rate, bar, time.monotonic() - started)
 
 
 def _batches(run: Run) -> Iterator[Any]:

@@ -44,21 +44,28 @@ class Run:
 
 def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
     """After a step: what is due of record, validation, samples and training state, in this order."""
-    step, last = run.progress.step, run.progress.step == run.recipe.training.steps
+    step, recipe = run.progress.step, run.recipe
+
+    def due(every: int) -> bool:
+        return step % every == 0 or step == recipe.training.steps
+
     record: dict[str, Any] = {}
-    if step % run.recipe.logging.every == 0 or last:
+    if due(recipe.logging.every):
         record |= _losses(run) | {"learning_rate": rate}
+        run.progress.running.reset()
         bar.set_postfix({name: f"{value:.3g}" for name, value in record.items() if "/" in name})
-    if step % run.recipe.validation.every == 0 or last:
+    elif due(recipe.validation.every) or due(recipe.checkpoint.every):
+        _losses(run)  # so that weights that are lost replace no good ones
+    if due(recipe.validation.every):
         record |= _validation(run)
     if record and run.accelerator.is_main_process:
         record = {"step": step, "images": step * run.images_per_step, **record, "seconds": round(seconds, 1)}
         append_log(run.folder.log, record)
         run.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
-    if step % run.recipe.logging.samples_every == 0 or last:
+    if due(recipe.logging.samples_every):
         _draw(run)
-    if step % run.recipe.checkpoint.every == 0 or last:
-        save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, run.recipe.checkpoint.keep)
+    if due(recipe.checkpoint.every):
+        save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, recipe.checkpoint.keep)
 
 
 def _losses(run: Run) -> dict[str, float]:
@@ -69,7 +76,6 @@ def _losses(run: Run) -> dict[str, float]:
     """
     names, means = run.progress.running.means()
     values = run.accelerator.reduce(means, "mean").tolist()
-    run.progress.running.reset()
     for name, value in zip(names, values, strict=True):
         if not math.isfinite(value):
             raise TrainingError(

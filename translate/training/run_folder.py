@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate.checkpoint import recover_folder
+from translate.checkpoint import list_states, recover_folder
 from translate.config import ConfigError, Recipe, read_recipe, write_yaml
+from translate.model_folder import CONFIG
 from translate.training.setup import Splits
 
 MAY_CHANGE = (  # keys that a resumed run may give anew: they do not touch what is computed
@@ -69,22 +70,26 @@ class RunFolder:
         """Make the folders and write the resolved recipe."""
         for folder in (self.model, self.best):
             recover_folder(folder)
-        self.samples.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        _write(self.recipe, write_yaml(recipe))  # first: the folder is a run from here on
+        self.samples.mkdir(exist_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
         assert recipe.data.folder is not None
         _write(self.fingerprint, splits.train.fingerprint(recipe.data.folder) + "\n")
-        _write(self.recipe, write_yaml(recipe))
 
 
 def check_same_run(folder: RunFolder, recipe: Recipe, splits: Splits) -> None:
-    """Refuse to go on in a folder that holds a run of another recipe or of other data.
+    """Refuse to go on in a folder that holds a run of another recipe or of other data, or no run but other files.
+
+    A run that was stopped before it kept anything may begin again with another recipe.
 
     Raises:
-        ConfigError: naming the keys that differ and both values.
+        ConfigError: naming the keys that differ and both values, or the files in the way.
     """
     if not folder.recipe.is_file():
-        if folder.root.is_file():
-            raise ConfigError(f"--output {folder.root} is a file: give a folder for the run")
+        _check_unused(folder)
+        return
+    if not list_states(folder.checkpoints) and not folder.model.is_dir():
         return
     old, new = flatten(read_recipe(folder.recipe).to_json()), flatten(recipe.to_json())
     differ = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and not _may_change(key))
@@ -102,6 +107,21 @@ def check_same_run(folder: RunFolder, recipe: Recipe, splits: Splits) -> None:
         raise ConfigError(
             f"the training files in {recipe.data.folder} are not those that the run in {folder.root} began with: bring "
             "them back, or give a new --output, with training.start_from to begin from its model"
+        )
+
+
+def _check_unused(folder: RunFolder) -> None:
+    """Refuse a folder that is no run, where a run would replace or mix with what is there."""
+    root = folder.root
+    if root.is_file():
+        raise ConfigError(f"--output {root} is a file: give a folder for the run")
+    if (root / CONFIG).is_file():
+        raise ConfigError(f"--output {root} is a model folder: give a new folder, and this one as training.start_from")
+    ours = (folder.model, folder.best, folder.log, folder.curves, folder.fingerprint, *list_states(folder.checkpoints))
+    if taken := [path.relative_to(root).as_posix() for path in ours if path.exists()]:
+        raise ConfigError(
+            f"--output {root} holds no run (no {folder.recipe.name}), but {', '.join(taken)}, which a run would "
+            "replace: give a new folder"
         )
 
 

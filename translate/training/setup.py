@@ -82,8 +82,14 @@ def check_recipe_fits(recipe: Recipe) -> None:
             f"objective.name {recipe.objective.name!r} needs {wanted} data, got data.kind {recipe.data.kind!r}: "
             "choose another recipe or set data.kind"
         )
-    if recipe.training.batch_size > 1 and recipe.data.crop is None and recipe.data.kind == "unpaired":
-        raise ConfigError("unpaired data in batches needs data.crop: without it images differ in size")
+    for side in ("source", "target"):
+        folder, wanted_range = getattr(recipe.data, side), getattr(recipe.data, f"{side}_range")
+        if Path(folder).is_absolute():
+            raise ConfigError(f"data.{side} must be the name of a folder in train/ and in val/, got {folder!r}")
+        try:
+            _ = wanted_range and wanted_range.build()
+        except ValueError as error:
+            raise ConfigError(f"data.{side}_range: {error}") from None
 
 
 def find_files(recipe: Recipe) -> Splits:
@@ -135,7 +141,7 @@ def build_objective(recipe: Recipe, networks: Networks) -> Objective:
     try:
         objective: Objective = build(generators=networks.generators, discriminators=networks.discriminators, **settings)
     except ValueError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(f"objective {recipe.objective.name!r}: {error}") from None
     return objective
 
 
@@ -187,9 +193,12 @@ def _arguments(section: dict[str, Any]) -> dict[str, Any]:
 
 def _build(side: str, registry: dict[str, type[nn.Module]], config: NetworkConfig) -> nn.Module:
     try:
-        return registry[config.name](**config.arguments)
+        network = registry[config.name](**config.arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{side} {config.name!r}: {error}") from None
+    if not count_parameters(network):
+        raise ConfigError(f"{side} {config.name!r} has no weights to train: choose another {side}.name")
+    return network
 
 
 def _check_crop(recipe: Recipe, networks: Networks) -> None:

@@ -49,12 +49,9 @@ def train_step(
 
     comparisons = objective.comparisons(batch, show(pool, fakes, accelerator))
     critic_terms = discriminator_terms(comparisons, objective.adversarial, objective.real_label)
-    accelerator.backward(total(critic_terms))
     if penalty is not None and penalty.kind != "none":
-        # A backward of its own: DistributedDataParallel wants one forward per backward.
-        penalties = penalty_terms(comparisons, penalty.kind, penalty.weight * penalty.every)
-        accelerator.backward(total(penalties))
-        critic_terms |= penalties
+        critic_terms |= penalty_terms(comparisons, penalty.kind, penalty.weight * penalty.every)
+    accelerator.backward(total(critic_terms))
     _update(optimizers.discriminator, objective.discriminators.values(), accelerator, clip_norm)
 
     return {name: term.detach() for name, term in {**generator_terms, **critic_terms}.items()}

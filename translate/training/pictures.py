@@ -1,0 +1,67 @@
+"""Pictures that a run would stumble over when it comes to them, found in their headers before it starts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from translate.config import ConfigError, Recipe
+from translate.data.augment import resized
+from translate.data.datasets import DataConfig, Split
+from translate.data.folders import shown
+from translate.data.images import probe_picture
+from translate.metrics import SSIM_WINDOW, SWD_SMALLEST
+from translate.training.setup import Splits
+
+
+def check_pictures(recipe: Recipe, splits: Splits) -> None:
+    """Refuse training pictures that cannot be in one batch, and validation pictures too small for their figures.
+
+    Raises:
+        ConfigError: naming some of them with their sizes.
+    """
+    _check_one_size(recipe, splits.train)
+    if splits.val is not None:
+        _check_measurable(recipe, splits.val)
+
+
+def _check_one_size(recipe: Recipe, train: Split) -> None:
+    data, training = recipe.data, recipe.training
+    reasons = {
+        "a batch": training.batch_size > 1,
+        "unpaired data": data.kind == "unpaired",
+        "the image pool": training.image_pool > 0,
+    }
+    reason = next((name for name, given in reasons.items() if given), None)
+    if data.crop is not None or reason is None:
+        return
+    examples: dict[tuple[int, int], Path] = {}
+    for path, (height, width) in _sizes(data, train.files()):
+        examples.setdefault((height, width), path)
+        if data.rotate90:
+            examples.setdefault((width, height), path)
+    if len(examples) > 1:
+        listed = shown(f"{width} x {height} ({path.name})" for (height, width), path in examples.items())
+        raise ConfigError(f"{reason} needs training images of one size, got {listed} (W x H): set data.crop")
+
+
+def _check_measurable(recipe: Recipe, val: Split) -> None:
+    paired, count = recipe.data.kind != "unpaired", recipe.validation.images
+    minimum, figure = (SSIM_WINDOW, "SSIM") if paired else (SWD_SMALLEST, "the sliced Wasserstein distance")
+    files = [pair.source for pair in val.pairs[:count]] + val.a[:count] + val.b[:count]
+    small = [
+        f"{path.name} ({width} x {height})"
+        for path, (height, width) in _sizes(recipe.data, files)
+        if min(height, width) < minimum
+    ]
+    if small:
+        raise ConfigError(
+            f"{len(small)} images in val/ are too small for {figure}, which needs sides of {minimum} pixels: "
+            f"{shown(small)} (W x H): leave them out, or set data.resize"
+        )
+
+
+def _sizes(data: DataConfig, files: Iterable[Path]) -> Iterable[tuple[Path, tuple[int, int]]]:
+    """(H, W) of each picture as the model is shown it, before the crop."""
+    halves = 2 if data.kind == "side_by_side" else 1
+    for path in files:
+        info = probe_picture(path)
+        yield path, resized(info.height, info.width // halves, data.resize)
