@@ -255,4 +255,7 @@ def one_thread(_worker: int) -> None:
 def _root(config: DataConfig) -> Path:
     if config.folder is None:
         raise ImageError("no data set was given: name its folder with --data DIR")
+    if not config.folder.is_dir():
+        what = "is a file" if config.folder.exists() else "does not exist"
+        raise ImageError(f"the data set {config.folder} {what}: give a folder that translate preprocess made")
     return config.folder

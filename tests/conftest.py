@@ -15,10 +15,11 @@ import pytest
 import torch
 from skimage import data as skimage_data
 
-from translate.config import Recipe, check_recipe
+from translate.config import check_recipe
 from translate.data.images import from_array, write_picture
 from translate.model_folder import ModelConfig, build_network, save_model
 from translate.networks import DISCRIMINATORS, GENERATORS
+from translate.recipe import Recipe
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from translate.config import ConfigError, read_recipe
+from translate.config import read_recipe
+from translate.recipe import ConfigError
 
 FOLDERS = {"translate": "translate", "data": "translate.data", "pipelines": "translate.pipelines"}
 STAGE_2 = ("translate.data", "translate.networks", "translate.losses", "translate.metrics", "translate.objectives")
@@ -18,6 +19,7 @@ TRUNK = (
     "translate.history",
     "translate.model_folder",
     "translate.processes",
+    "translate.recipe",
     "translate.sizes",
 )
 MAY_IMPORT = {  # the longest name that fits a module decides

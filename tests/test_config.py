@@ -3,7 +3,8 @@
 import pytest
 from conftest import small_recipe
 
-from translate.config import ConfigError, check_recipe, read_recipe, recipe_names, write_yaml
+from translate.config import check_recipe, read_recipe, recipe_names, write_yaml
+from translate.recipe import ConfigError
 
 
 def test_every_shipped_recipe_is_valid_and_survives_being_written(tmp_path):

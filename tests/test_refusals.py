@@ -8,11 +8,13 @@ import torch
 from conftest import small_recipe
 
 from translate.checkpoint import list_states
+from translate.cli import main
 from translate.cli.train import dotted
-from translate.config import ConfigError, read_recipe
+from translate.config import read_recipe
 from translate.data.augment import Augmentation, Geometry, resized
 from translate.data.batches import Paired, collate_paired
 from translate.data.images import ImageError, from_array, write_picture
+from translate.recipe import ConfigError
 from translate.training.loop import train
 from translate.training.pictures import check_pictures
 from translate.training.report import TrainingError
@@ -64,7 +66,6 @@ def test_a_file_that_is_no_text_or_has_odd_keys_is_refused(tmp_path, content, me
     ("words", "message"),
     [
         (["stray"], "unexpected 'stray': after RECIPE come options"),
-        (["--steps", "5"], "unknown option --steps: keys of the recipe are dotted"),
         (["--training.steps"], "--training.steps needs a value"),
     ],
 )
@@ -210,3 +211,27 @@ def test_a_picture_with_values_that_are_not_finite_is_named(paired_folder, tmp_p
     recipe = small_recipe(paired_folder, data={"workers": workers, "crop": None})
     with pytest.raises(ImageError, match="pair '03': 3 values are NaN or infinite"):
         train(recipe, tmp_path / "run", show_progress=False)
+
+
+def test_an_option_that_is_no_key_is_refused_with_the_key_that_was_meant(capsys):
+    assert main(["train", "pix2pix", "--data", "x", "--output", "y", "--steps", "5"]) == 2
+    assert "--steps: unknown key 'steps'; did you mean 'training.steps'?" in capsys.readouterr().err
+
+
+def test_a_whole_section_can_be_given_as_an_option():
+    recipe = read_recipe("pix2pix", dotted(["--generator", "{name: resnet, blocks: 6}", "--generator.width", "8"]))
+    assert (recipe.generator.name, recipe.generator.blocks, recipe.generator.width) == ("resnet", 6, 8)
+
+
+@pytest.mark.parametrize(("name", "message"), [("missing", "missing does not exist"), ("file", "file is a file")])
+def test_a_data_set_that_is_no_folder_is_refused(tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageError, match=f"the data set .*{message}: give a folder that translate preprocess made"):
+        train(small_recipe(tmp_path / name), tmp_path / "run", show_progress=False)
+
+
+def test_a_run_goes_on_only_with_as_many_images_a_step(tmp_path, paired_folder):
+    train(small_recipe(paired_folder), tmp_path / "run", show_progress=False)
+    other = small_recipe(paired_folder, training={"batch_size": 4, "steps": 6})
+    with pytest.raises(ConfigError, match="took 2 images a step with 1 processes, now it would take 4 with 1"):
+        train(other, tmp_path / "run", show_progress=False)

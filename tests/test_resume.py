@@ -15,7 +15,8 @@ from conftest import small_recipe
 from safetensors.torch import load_file
 
 from translate.checkpoint import CheckpointError, list_states, load_newest_state
-from translate.config import ConfigError, write_yaml
+from translate.config import write_yaml
+from translate.recipe import ConfigError
 from translate.training.loop import train
 
 STEPS = 45

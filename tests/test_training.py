@@ -10,11 +10,12 @@ from conftest import small_recipe
 from PIL import Image
 from safetensors.torch import load_file
 
-from translate.config import ConfigError, read_recipe, recipe_names
+from translate.config import read_recipe, recipe_names
 from translate.data.datasets import PairedImages
 from translate.history import ImagePool
 from translate.pipelines import Pipeline
 from translate.pipelines.evaluation import evaluate_pairs
+from translate.recipe import ConfigError
 from translate.training.describe import describe
 from translate.training.ema import Ema
 from translate.training.loop import train

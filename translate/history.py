@@ -1,22 +1,26 @@
 """The image pool (Shrivastava et al. 2017, arXiv:1612.07828): past fakes shown to a discriminator again."""
 
+import zlib
+
 import torch
 from torch import Tensor
 
 Fakes = dict[str, Tensor]
+RANDOM = "random/"  # starts the name of a generator's state
 
 
 class ImagePool:
     """Keeps up to `size` fakes of each kind, and swaps new ones against them.
 
     Until it is full a fake is stored and returned. After that each fake is, with probability 1/2, returned as it is, or
-    stored in a random place whose earlier content is returned instead. All decisions come from its own generator, on
-    the CPU, so that nothing waits for the device; `state` and `load` carry them over a restart.
+    stored in a random place whose earlier content is returned instead. All decisions come from generators of its own,
+    one a kind, on the CPU, so that nothing waits for the device; `state` and `load` carry them over a restart.
     """
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
-        self.random = torch.Generator().manual_seed(seed)
+        self.seed = seed
+        self.random: dict[str, torch.Generator] = {}
         self.stored: dict[str, list[Tensor]] = {}
 
     def swap(self, fakes: Fakes) -> Fakes:
@@ -30,7 +34,9 @@ class ImagePool:
         if len(stored) < self.size:
             stored.append(_copy(image))
             return image
-        place = int(torch.randint(2 * self.size, (), generator=self.random))
+        if name not in self.random:
+            self.random[name] = torch.Generator().manual_seed(self.seed + zlib.crc32(name.encode()))
+        place = int(torch.randint(2 * self.size, (), generator=self.random[name]))
         if place >= self.size:
             return image
         stored[place], image = _copy(image), stored[place]
@@ -41,13 +47,16 @@ class ImagePool:
         images = {
             f"{name}.{place:04d}": image for name, stored in self.stored.items() for place, image in enumerate(stored)
         }
-        return {"random": self.random.get_state(), **images}
+        return {**{f"{RANDOM}{name}": random.get_state() for name, random in self.random.items()}, **images}
 
     def load(self, state: dict[str, Tensor], device: torch.device) -> None:
         """Take over what `state` gave."""
-        self.random.set_state(state["random"].cpu())
-        self.stored = {}
-        for key in sorted(key for key in state if key != "random"):
+        self.random, self.stored = {}, {}
+        for key in sorted(state):
+            if key.startswith(RANDOM):
+                self.random[key.removeprefix(RANDOM)] = torch.Generator()
+                self.random[key.removeprefix(RANDOM)].set_state(state[key].cpu())
+                continue
             self.stored.setdefault(key.rsplit(".", 1)[0], []).append(state[key].to(device))
 
 

@@ -68,11 +68,13 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _for_the_user(error: Exception) -> bool:
-    """An error whose message is meant for the user: the system's word on a file, or raised by our own code."""
+    """An error whose message is meant for the user: the system's word on a file, our own types, and our ValueErrors.
+
+    A RuntimeError of torch is none of these, even where a line of ours called it: its traceback is needed.
+    """
     raised_in = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
-    return isinstance(error, OSError) or any(
-        name.partition(".")[0] == "translate" for name in (type(error).__module__, raised_in)
-    )
+    ours = [type(error).__module__, raised_in] if isinstance(error, ValueError) else [type(error).__module__]
+    return isinstance(error, OSError) or any(name.partition(".")[0] == "translate" for name in ours)
 
 
 def _message(error: Exception) -> str:

@@ -9,6 +9,7 @@ from translate.cli import CommandError
 
 EPILOG = """
 Any key of the recipe can be given as an option: --optimizer.learning_rate 1e-4 --training.steps 2000
+A whole section too, which replaces the recipe's: --generator "{name: resnet, blocks: 6, width: 32}"
 A run that was stopped, also by a kill, goes on with the same command, exactly as if it had not been stopped.
 Several processes: accelerate launch -m translate.train RECIPE --data DIR --output RUN ...
 On several CPU processes: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 -m translate.train ...
@@ -51,7 +52,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
 
 
 def dotted(rest: list[str]) -> dict[str, str]:
-    """Read `--key value` and `--key=value` pairs with a dotted key.
+    """Read `--key value` and `--key=value` pairs; the recipe's schema decides whether there is such a key.
 
     Raises:
         CommandError: anything else, with what to write.
@@ -62,8 +63,6 @@ def dotted(rest: list[str]) -> dict[str, str]:
         key, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--"):
             raise CommandError(f"unexpected {word!r}: after RECIPE come options, --key value")
-        if "." not in key:
-            raise CommandError(f"unknown option --{key}: keys of the recipe are dotted, such as --training.steps 1000")
         if not equals:
             given = next(words, None)
             if given is None:

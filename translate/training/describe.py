@@ -1,9 +1,10 @@
 """What a run would do, for --dry-run."""
 
-from translate.config import Recipe, write_yaml
+from translate.config import write_yaml
 from translate.data.images import probe_picture
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
+from translate.recipe import Recipe
 from translate.training.pictures import check_pictures
 from translate.training.precision import choose_precision
 from translate.training.setup import (

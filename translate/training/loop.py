@@ -13,11 +13,11 @@ from accelerate.utils import send_to_device, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from translate.config import Recipe
 from translate.data.augment import sample_seed
 from translate.data.datasets import one_thread
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
+from translate.recipe import Recipe
 from translate.sizes import pad_to_rule
 from translate.training.pictures import check_pictures
 from translate.training.precision import Precision, choose_precision
@@ -79,7 +79,8 @@ def _start(recipe: Recipe, output: Path) -> Run:
     set_seed(recipe.training.seed)
     trained = prepare(recipe, build_networks(recipe), accelerator, precision)
     torch.manual_seed(sample_seed(recipe.training.seed, accelerator.process_index))  # dropout differs between processes
-    progress = load_training(folder.checkpoints, trained, accelerator)
+    images_per_step = recipe.training.batch_size * recipe.training.accumulation * accelerator.num_processes
+    progress = load_training(folder.checkpoints, trained, accelerator, images_per_step)
     training_set, shown_set = build_datasets(recipe, splits, accelerator.main_process_first)
     if accelerator.is_main_process:
         folder.create(recipe, splits)
@@ -128,7 +129,7 @@ def _loop(run: Run, show_progress: bool) -> None:
                 progress.running.add(terms)
             progress.step += 1
             if run.trained.ema:
-                run.trained.ema.update(run.images_per_step)
+                run.trained.ema.update(run.progress.images_per_step)
             bar.update()
             report(run, rate, bar, time.monotonic() - started)
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from translate.config import ConfigError
+from translate.recipe import ConfigError
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from translate.config import Recipe
 from translate.model_folder import ModelConfig, save_model
+from translate.recipe import Recipe
 from translate.training.precision import Precision
 from translate.training.records import append_log, draw_curves, draw_grid, read_log
 from translate.training.run_folder import RunFolder
@@ -35,12 +35,6 @@ class Run:
     training_set: Dataset
     shown_set: Dataset
 
-    @property
-    def images_per_step(self) -> int:
-        """Images that one optimizer step sees, over all processes."""
-        training = self.recipe.training
-        return training.batch_size * training.accumulation * self.accelerator.num_processes
-
 
 def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
     """After a step: what is due of record, validation, samples and training state, in this order."""
@@ -59,7 +53,7 @@ def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
     if due(recipe.validation.every):
         record |= _validation(run)
     if record and run.accelerator.is_main_process:
-        record = {"step": step, "images": step * run.images_per_step, **record, "seconds": round(seconds, 1)}
+        record = {"step": step, "images": step * run.progress.images_per_step, **record, "seconds": round(seconds, 1)}
         append_log(run.folder.log, record)
         run.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
     if due(recipe.logging.samples_every):
@@ -118,7 +112,7 @@ def _export(run: Run, folder: Path) -> None:
         data=run.splits.summary(run.recipe.data.folder),
         training={
             "steps": run.progress.step,
-            "images": run.progress.step * run.images_per_step,
+            "images": run.progress.step * run.progress.images_per_step,
             "precision": run.precision,
             "figures": run.progress.figures,
         },

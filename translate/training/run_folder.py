@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from translate.checkpoint import list_states, recover_folder
-from translate.config import ConfigError, Recipe, read_recipe, write_yaml
+from translate.config import read_recipe, write_yaml
 from translate.model_folder import CONFIG
+from translate.recipe import ConfigError, Recipe
 from translate.training.setup import Splits
 
 MAY_CHANGE = (  # keys that a resumed run may give anew: they do not touch what is computed
@@ -15,6 +16,7 @@ MAY_CHANGE = (  # keys that a resumed run may give anew: they do not touch what 
     "data.workers",
     "data.cache",
     "training.steps",
+    "training.batch_size",  # with another number of processes; load_training compares the images a step
     "training.compile",
     "training.start_from",
     "validation",

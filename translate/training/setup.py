@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from translate.config import ConfigError, Recipe
 from translate.data.augment import Geometry
 from translate.data.cache import PictureCache
 from translate.data.datasets import PairedImages, Split, UnpairedImages, build_dataset, find_split, find_training
@@ -18,6 +17,7 @@ from translate.history import ImagePool
 from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise
 from translate.objectives import OBJECTIVES, Objective
+from translate.recipe import ConfigError, Recipe
 from translate.sizes import padded_side
 from translate.training.ema import Ema
 from translate.training.precision import Precision

@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from translate.checkpoint import Stored, load_newest_state, load_optimizer, optimizer_tensors, save_state
+from translate.recipe import ConfigError
 from translate.training.records import Running
 from translate.training.setup import Trained
 
@@ -25,6 +26,7 @@ class Progress:
     best: float | None = None  # the main figure of the model in best/
     figures: dict[str, float] = field(default_factory=dict)  # of the last validation
     running: Running = field(default_factory=Running)  # losses since the last record
+    images_per_step: int = 0  # over all processes; a step's place in the data follows from it
 
 
 def save_training(root: Path, trained: Trained, progress: Progress, accelerator: Accelerator, keep: int) -> None:
@@ -49,20 +51,28 @@ def save_training(root: Path, trained: Trained, progress: Progress, accelerator:
         "figures": progress.figures,
         "counts": progress.running.counts,
         "processes": accelerator.num_processes,
+        "images_per_step": progress.images_per_step,
         "scaler": scaler,
     }
     save_state(root, progress.step, plain, tensors, keep)
 
 
-def load_training(root: Path, trained: Trained, accelerator: Accelerator) -> Progress:
+def load_training(root: Path, trained: Trained, accelerator: Accelerator, images_per_step: int) -> Progress:
     """Take over the newest whole state below `root`; a fresh Progress if there is none.
 
     Raises:
         CheckpointError: there are states, and all are damaged.
+        ConfigError: the run had another number of images a step, from which the place in the data follows.
     """
     stored = load_newest_state(root)
     if stored is None:
-        return Progress()
+        return Progress(images_per_step=images_per_step)
+    if stored.progress["images_per_step"] != images_per_step:
+        raise ConfigError(
+            f"the run took {stored.progress['images_per_step']} images a step with {stored.progress['processes']} "
+            f"processes, now it would take {images_per_step} with {accelerator.num_processes}: set training.batch_size "
+            "or the number of processes so that it takes as many again"
+        )
     for name, network in trained.networks.all().items():
         network.load_state_dict(_part(stored.tensors["networks"], name))
     load_optimizer(trained.plain_optimizers.generator, stored.tensors["generator_optimizer"])
@@ -78,7 +88,8 @@ def load_training(root: Path, trained: Trained, accelerator: Accelerator) -> Pro
     running.sums = {name: value.to(accelerator.device) for name, value in stored.tensors["running"].items()}
     running.counts = stored.progress["counts"]
     logger.info("resumed at step %d from %s", stored.progress["step"], stored.folder)
-    return Progress(stored.progress["step"], stored.progress["best"], stored.progress["figures"], running)
+    kept = {name: stored.progress[name] for name in ("step", "best", "figures", "images_per_step")}
+    return Progress(running=running, **kept)
 
 
 def _random_state() -> dict[str, Tensor]:

@@ -9,10 +9,10 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from translate.config import PenaltyConfig
 from translate.history import ImagePool
 from translate.objectives import Objective
 from translate.objectives.terms import Fakes, Terms, discriminator_terms, frozen, penalty_terms
+from translate.recipe import PenaltyConfig
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 
-from translate.config import ConfigError, Recipe
+from translate.recipe import ConfigError, Recipe
 from translate.training.run_folder import flatten
 
 
