@@ -267,8 +267,18 @@ def test_the_average_forgets_half_in_its_half_life():
     with torch.no_grad():
         network.weight.fill_(0.0)
     for _ in range(10):
-        ema.update(images=10)
+        ema.update(images=10, seen=100_000)
     assert math.isclose(ema.networks["generator"].weight.item(), 0.5, rel_tol=1e-5)
+
+
+def test_the_average_of_a_short_run_is_near_its_last_weights():
+    network = torch.nn.Linear(1, 1, bias=False)
+    ema = Ema({"generator": network}, half_life=1000)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    for step in range(1, 21):
+        ema.update(images=4, seen=4 * step)
+    assert math.isclose(ema.networks["generator"].weight.item(), 1.0, rel_tol=1e-6)
 
 
 def test_the_pool_returns_new_images_until_it_is_full_and_then_old_ones_too():

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 
 
+RAMP = 0.05
+
+
 class Ema:
     """Exponential moving average with a half-life in images, so that it does not depend on batch and world size.
 
@@ -22,9 +25,14 @@ class Ema:
         }
 
     @torch.no_grad()
-    def update(self, images: int) -> None:
-        """Move the averages towards the networks after a step over `images` images; buffers are copied."""
-        share = 1 - 0.5 ** (images / self.half_life)
+    def update(self, images: int, seen: int) -> None:
+        """Move the averages towards the networks after a step over `images` images; buffers are copied.
+
+        Args:
+            seen: images of all steps so far. The half-life is at most RAMP of them (Karras et al. 2021,
+                arXiv:2106.12423), so that a short run does not end with an average that is still noise.
+        """
+        share = 1 - 0.5 ** (images / min(self.half_life, RAMP * seen))
         for name, average in self.networks.items():
             source = self.sources[name]
             torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), share)

@@ -129,7 +129,7 @@ def _loop(run: Run, show_progress: bool) -> None:
                 progress.running.add(terms)
             progress.step += 1
             if run.trained.ema:
-                run.trained.ema.update(run.progress.images_per_step)
+                run.trained.ema.update(progress.images_per_step, progress.step * progress.images_per_step)
             bar.update()
             report(run, rate, bar, time.monotonic() - started)
 
