@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,10 +247,16 @@ def build_dataset(
     return PairedImages(split.pairs, (source, target), loader, seed, halves)
 
 
-def one_thread(_worker: int) -> None:
-    """Start-up of a loader process: one thread, since it shares the cores with the training process."""
+def start_worker(_worker: int) -> None:
+    """Start-up of a loader process: one thread, since it shares the cores with the training process.
+
+    A Ctrl-C in the terminal or a scheduler's SIGTERM reaches it too: the training process decides when to stop, and
+    still needs its batch.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _root(config: DataConfig) -> Path:

@@ -20,7 +20,7 @@ from translate.data.datasets import (
     cut_in_half,
     find_split,
     find_training,
-    one_thread,
+    start_worker,
 )
 from translate.data.images import ImageError, Picture, from_array, read_picture, write_picture
 from translate.data.sampling import Draw, StepSampler
@@ -154,7 +154,7 @@ def loaded(dataset, workers=0, context=None, processes=1, start=0):
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=dataset.collate,
-            worker_init_fn=one_thread,
+            worker_init_fn=start_worker,
             multiprocessing_context=context,
             timeout=120 if workers else 0,
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -187,3 +188,29 @@ def test_a_file_as_output_is_refused(tmp_path, paired_folder):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--output .*file is a file: give a folder"):
         train(small_recipe(paired_folder), tmp_path / "file", show_progress=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_saves_its_last_step_and_goes_on_exactly(tmp_path, paired_folder, number):
+    # No training state is due before the end, and records fall between: all of it must be in the state saved.
+    settings = {
+        "checkpoint": {"every": 1000},
+        "logging": {"every": 7, "samples_every": 1000},
+        "training": {"steps": 200},
+    }
+    recipe = small_recipe(paired_folder, **settings, validation={"every": 1000})
+    train(recipe, tmp_path / "whole", show_progress=False)
+    (tmp_path / "recipe.yaml").write_text(write_yaml(recipe))
+    process = start(tmp_path / "recipe.yaml", tmp_path / "stopped")
+    log, deadline = tmp_path / "stopped" / "log.jsonl", time.monotonic() + 120
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)  # as a terminal does: the loader's workers get it too
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    stopped = re.search(r"stopped after step (\d+), which is saved: the same command goes on", errors.decode())
+    assert [state.name for state in list_states(tmp_path / "stopped" / "checkpoints")] == [
+        f"step_{int(stopped[1]):08d}"
+    ]
+    finish(start(tmp_path / "recipe.yaml", tmp_path / "stopped"))
+    assert_same_state(tmp_path / "whole", tmp_path / "stopped")

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_arguments(parser)
     try:
         code: int = command.run(parser, given[1:])
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "interrupted", 130)
     except BrokenPipeError:
         return 1
     except (ValueError, OSError, RuntimeError) as error:

@@ -5,7 +5,6 @@ import copy
 import torch
 from torch import Tensor, nn
 
-
 RAMP = 0.05
 
 

@@ -14,15 +14,16 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from translate.data.augment import sample_seed
-from translate.data.datasets import one_thread
+from translate.data.datasets import start_worker
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
 from translate.recipe import Recipe
 from translate.sizes import pad_to_rule
+from translate.training.interrupt import stop_requests
 from translate.training.pictures import check_pictures
 from translate.training.precision import Precision, choose_precision
 from translate.training.records import cut_log
-from translate.training.report import Run, report
+from translate.training.report import Run, check_losses, report, save_state_of
 from translate.training.run_folder import RunFolder, check_same_run
 from translate.training.schedule import learning_rate
 from translate.training.setup import (
@@ -106,32 +107,51 @@ def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, 
 
 
 def _loop(run: Run, show_progress: bool) -> None:
-    recipe, progress, steps = run.recipe, run.progress, run.recipe.training.steps
-    networks = [*run.trained.objective.generators.values(), *run.trained.objective.discriminators.values()]
+    """Step until the last step.
+
+    Raises:
+        KeyboardInterrupt: the run was asked to stop; its state is saved.
+    """
+    progress, steps = run.progress, run.recipe.training.steps
     batches = _batches(run)
     shown = show_progress and run.accelerator.is_main_process
     started = time.monotonic()
-    with tqdm(total=steps, initial=progress.step, disable=not shown, unit="step") as bar:
+    with (
+        tqdm(total=steps, initial=progress.step, disable=not shown, unit="step") as bar,
+        stop_requests(run.accelerator.num_processes == 1) as stop,
+    ):
         while progress.step < steps:
-            rate = _set_learning_rates(run)
-            penalty = recipe.penalty if progress.step % recipe.penalty.every == 0 else None
-            for _ in range(recipe.training.accumulation):
-                with run.accelerator.accumulate(*networks):
-                    terms = train_step(
-                        run.trained.objective,
-                        next(batches),
-                        run.trained.pool,
-                        run.trained.optimizers,
-                        run.accelerator,
-                        penalty,
-                        recipe.optimizer.clip_norm,
-                    )
-                progress.running.add(terms)
-            progress.step += 1
-            if run.trained.ema:
-                run.trained.ema.update(progress.images_per_step, progress.step * progress.images_per_step)
+            rate = _step(run, batches)
             bar.update()
             report(run, rate, bar, time.monotonic() - started)
+            if stop.asked and progress.step < steps:
+                check_losses(run)
+                save_state_of(run)
+                raise KeyboardInterrupt(f"stopped after step {progress.step}, which is saved: the same command goes on")
+
+
+def _step(run: Run, batches: Iterator[Any]) -> float:
+    """One optimizer step over its micro-steps. Returns the generators' learning rate."""
+    recipe, progress, trained = run.recipe, run.progress, run.trained
+    networks = [*trained.objective.generators.values(), *trained.objective.discriminators.values()]
+    rate = _set_learning_rates(run)
+    penalty = recipe.penalty if progress.step % recipe.penalty.every == 0 else None
+    for _ in range(recipe.training.accumulation):
+        with run.accelerator.accumulate(*networks):
+            terms = train_step(
+                trained.objective,
+                next(batches),
+                trained.pool,
+                trained.optimizers,
+                run.accelerator,
+                penalty,
+                recipe.optimizer.clip_norm,
+            )
+        progress.running.add(terms)
+    progress.step += 1
+    if trained.ema:
+        trained.ema.update(progress.images_per_step, progress.step * progress.images_per_step)
+    return rate
 
 
 def _batches(run: Run) -> Iterator[Any]:
@@ -155,7 +175,7 @@ def _batches(run: Run) -> Iterator[Any]:
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=run.training_set.collate,
-        worker_init_fn=one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator().manual_seed(training.seed),
         pin_memory=accelerator.device.type == "cuda",
     )

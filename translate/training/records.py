@@ -29,7 +29,8 @@ class Running:
     def means(self) -> tuple[list[str], Tensor]:
         """Names, and one tensor of their means."""
         names = sorted(self.sums)
-        return names, torch.stack([self.sums[name] / self.counts[name] for name in names])
+        means = [self.sums[name] / self.counts[name] for name in names]
+        return names, torch.stack(means) if means else torch.zeros(0)
 
     def reset(self) -> None:
         self.sums, self.counts = {}, {}

@@ -45,11 +45,11 @@ def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
 
     record: dict[str, Any] = {}
     if due(recipe.logging.every):
-        record |= _losses(run) | {"learning_rate": rate}
+        record |= check_losses(run) | {"learning_rate": rate}
         run.progress.running.reset()
         bar.set_postfix({name: f"{value:.3g}" for name, value in record.items() if "/" in name})
     elif due(recipe.validation.every) or due(recipe.checkpoint.every):
-        _losses(run)  # so that weights that are lost replace no good ones
+        check_losses(run)  # so that weights that are lost replace no good ones
     if due(recipe.validation.every):
         record |= _validation(run)
     if record and run.accelerator.is_main_process:
@@ -59,10 +59,16 @@ def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
     if due(recipe.logging.samples_every):
         _draw(run)
     if due(recipe.checkpoint.every):
-        save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, recipe.checkpoint.keep)
+        save_state_of(run)
 
 
-def _losses(run: Run) -> dict[str, float]:
+def save_state_of(run: Run) -> None:
+    """Write the training state."""
+    keep = run.recipe.checkpoint.keep
+    save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, keep)
+
+
+def check_losses(run: Run) -> dict[str, float]:
     """Mean of each term since the last record, over all processes.
 
     Raises:
