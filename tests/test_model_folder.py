@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -332,3 +333,24 @@ def test_a_model_is_pushed_to_the_hub_whole(small_model, monkeypatch):
     assert url == "https://huggingface.co/me/model/commit/1"
     names = ["a_to_b.safetensors", "b_to_a.safetensors", CONFIG, "discriminator_b.safetensors"]
     assert uploads == [("model", True), ("me/model", names)]
+
+
+def test_a_run_folder_given_as_a_model_is_answered_with_the_model_inside(tmp_path, small_model):
+    shutil.copytree(small_model, tmp_path / "run" / "model")
+    with pytest.raises(
+        CheckpointError, match=r"run is no model folder, it has no config\.json: did you mean .*model\?"
+    ):
+        Pipeline.from_pretrained(tmp_path / "run")
+
+
+def test_a_start_from_another_width_names_the_models_settings(small_model):
+    wider = {"a_to_b": ResNet(width=6, blocks=1)}
+    with pytest.raises(
+        CheckpointError, match=r"does not fit its network.*the model's a_to_b is resnet with .*'width': 4"
+    ):
+        load_into(small_model, wider)
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(small_model):
+    with pytest.raises(CheckpointError, match=r"the hub did not take 'owner/name' .*: check the name, your connection"):
+        Pipeline.from_pretrained(small_model).push_to_hub("owner/name")

@@ -439,3 +439,39 @@ def test_a_report_has_a_line_for_each_file_without_empty_facts(tmp_path):
         {"file": "a", "status": "done", "output": "a.png", "width": 4},
         {"file": "b", "status": "failed", "reason": "bad"},
     ]
+
+
+def test_a_data_set_made_from_other_folders_is_replaced_only_if_asked(tmp_path, paired_folder, capsys):
+    train, val = paired_folder / "train", paired_folder / "val"
+    out = tmp_path / "out"
+    assert prepare(capsys, "pairs", train / "source", train / "target", out)[0] == 0
+    before = files(out)
+    words = ["preprocess", "pairs", str(val / "source"), str(val / "target"), str(out)]
+    assert main(words) == 2
+    assert "holds a data set whose train and val was made from other folders" in capsys.readouterr().err
+    assert files(out) == before
+    assert main([*words, "--overwrite"]) == 0
+    assert sum(name.endswith(".png") for name in files(out)) == 2 * 4
+    # Each split may come from folders of its own.
+    assert main([*words[:4], str(tmp_path / "new"), "--split", "val"]) == 0
+    words[2:4] = [str(train / "source"), str(train / "target")]
+    assert main([*words[:4], str(tmp_path / "new"), "--split", "train"]) == 0
+
+
+def test_a_folder_with_files_of_the_user_is_refused(tmp_path, paired_folder, capsys):
+    mine = tmp_path / "out" / "train" / "source" / "mine.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    val = paired_folder / "val"
+    assert main(["preprocess", "pairs", str(val / "source"), str(val / "target"), str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "holds 1 files that preprocess did not write, train/source/mine.jpg: give another folder" in message
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_source_that_is_split_already_is_mixed_with_a_warning(tmp_path, paired_folder, caplog):
+    for split in ("train", "val"):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        write_picture(from_array(np.zeros((4, 8), np.uint8)), tmp_path / "in" / split / "a.png")
+    assert main(["preprocess", "side-by-side", str(tmp_path / "in"), str(tmp_path / "out"), "--json"]) == 0
+    assert "is split already (train, val): its images are mixed and split anew" in caplog.text

@@ -104,7 +104,9 @@ def read_config(folder: Path) -> ModelConfig:
     recover_folder(folder)
     path = folder / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{folder} is no model folder, it has no {CONFIG}: give the folder that training wrote")
+        inside = folder / "model"
+        advice = f"did you mean {inside}?" if (inside / CONFIG).is_file() else "give the model/ that training wrote"
+        raise CheckpointError(f"{folder} is no model folder, it has no {CONFIG}: {advice}")
     try:
         return ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
@@ -171,7 +173,13 @@ def load_into(folder: Path, networks: dict[str, nn.Module]) -> None:
     for name, network in networks.items():
         if name not in have:
             raise CheckpointError(f"{folder} has no network {name!r} to start from: it has {', '.join(sorted(have))}")
-        load_weights(network, folder / f"{name}.safetensors")
+        try:
+            load_weights(network, folder / f"{name}.safetensors")
+        except CheckpointError as error:
+            settings = {**config.generators, **config.discriminators}[name]
+            raise CheckpointError(
+                f"{error}; the model's {name} is {settings.name} with {settings.arguments}: give the recipe the same"
+            ) from None
 
 
 def shipped_models() -> list[str]:
@@ -200,6 +208,25 @@ def find_model(model: str | Path, *, revision: str | None = None, **download: An
             f"{', '.join(shipped_models())}"
         )
     return _download(str(model), revision, download)
+
+
+def upload_model(folder: Path, repository: str, *, private: bool | None, token: str | None) -> str:
+    """Upload a model folder to the hub as "owner/name" and return the URL of the commit.
+
+    Raises:
+        CheckpointError: the hub cannot be reached, or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    try:
+        name = api.create_repo(repository, private=private, exist_ok=True).repo_id
+        return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="upload the model"))
+    except Exception as error:  # the errors of its HTTP client, which changes with its version, pass through
+        raise CheckpointError(
+            f"the hub did not take {repository!r} ({type(error).__name__}): check the name, your connection and your "
+            "login (hf auth login)"
+        ) from None
 
 
 def _download(repository: str, revision: str | None, download: dict[str, Any]) -> Path:

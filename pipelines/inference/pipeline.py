@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from translate.checkpoint import save_tensors, write_folder
 from translate.data.images import ImageError, Metadata, Picture, from_array, from_pil, read_picture, to_array, to_pil
 from translate.data.intensity import IntensityRange, picture_to_tensor, tensor_to_picture
-from translate.model_folder import CONFIG, ModelConfig, check_replaceable, copy_files, find_model, load_generator
+from translate.model_folder import (
+    CONFIG,
+    ModelConfig,
+    check_replaceable,
+    copy_files,
+    find_model,
+    load_generator,
+    upload_model,
+)
 from translate.processes import process_state
 from translate.sizes import translate_any_size
 
@@ -116,15 +124,15 @@ class Pipeline:
         write_folder(Path(folder), write)
 
     def push_to_hub(self, repository: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload the model folder to the hub as "owner/name" and return the URL of the commit."""
-        from huggingface_hub import HfApi
+        """Upload the model folder to the hub as "owner/name" and return the URL of the commit.
 
-        api = HfApi(token=token)
-        repository = api.create_repo(repository, private=private, exist_ok=True).repo_id
+        Raises:
+            CheckpointError: the hub cannot be reached, or refuses.
+        """
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "model"
             self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="upload the model"))
+            return upload_model(folder, repository, private=private, token=token)
 
     def __call__(self, image: Any, *, output_type: OutputType | None = None) -> Any:
         """Translate an image, or each of a list or iterator.

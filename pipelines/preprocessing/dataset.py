@@ -17,6 +17,7 @@ from translate.data.datasets import cut_in_half
 from translate.data.images import ImageError, Picture, lossless_suffix, probe_picture, read_picture, write_picture
 from translate.data.resize import reduce_picture
 from translate.pipelines.journal import Journal, Record, sha256
+from translate.pipelines.preprocessing.ownership import claim
 
 logger = logging.getLogger(__name__)
 MANIFEST = "dataset.json"
@@ -30,6 +31,7 @@ class Options:
     split: put everything into this split instead, and leave the other splits of the data set as they are.
     size: length of the shorter side in pixels; larger images are reduced, smaller ones stay. None leaves all as they
         are, and copies the files unchanged.
+    overwrite: replace a data set that was made from other folders.
     """
 
     val: float = 0.1
@@ -37,6 +39,7 @@ class Options:
     seed: int = 0
     size: int | None = None
     workers: int = 2
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.val < 1:
@@ -75,11 +78,14 @@ def choose_splits(names: list[str], options: Options) -> dict[str, str]:
 
 
 def write_dataset(
-    items: list[Item], output: Path, kind: str, options: Options, *, show_progress: bool = True
+    items: list[Item], output: Path, kind: str, options: Options, origin: str, *, show_progress: bool = True
 ) -> dict[str, Any]:
     """Write all items and the manifest; what is there already is kept, and what is not asked for any more is removed.
 
     A broken image is reported and left out, with its partner.
+
+    Args:
+        origin: of the items, from `origin_of`.
 
     Returns:
         {"kind", "images", "failed", "splits": {split: count of names}, "output", "manifest", "problems"}.
@@ -89,6 +95,7 @@ def write_dataset(
         raise ImageError(f"{inside[0]} lies in the output folder {output}: give another folder for the data set")
     others = _other_splits(output, kind, options)
     journal = Journal(output)
+    claim(journal, (item.key for item in items), origin, overwrite=options.overwrite)
     with ThreadPoolExecutor(options.workers) as pool:
         written = pool.map(lambda item: _write(item, journal, options), items)
         records = list(tqdm(written, total=len(items), unit="image", disable=not show_progress))
@@ -165,7 +172,7 @@ def _copy(source: Path, path: Path) -> None:
 
 def _remove_stale(journal: Journal, wanted: set[str | None], options: Options) -> None:
     """Delete what was written here and is not wanted: images that changed their split, partners of broken ones."""
-    for name in journal.outputs - wanted:
+    for name in sorted(journal.outputs - wanted):
         if options.split and not name.startswith(f"{options.split}/"):
             continue
         path = journal.output / name

@@ -1,5 +1,6 @@
 """Stage 1 for images: folders of pairs, side-by-side images, or two unpaired kinds become a data set for training."""
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +8,9 @@ from typing import Any, Literal
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError, probe_picture
 from translate.pipelines.preprocessing.dataset import Item, Options, choose_splits, write_dataset
+from translate.pipelines.preprocessing.ownership import origin_of
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_pairs(
@@ -24,6 +28,7 @@ def prepare_pairs(
     Returns what `write_dataset` returns. Raises ImageError for files without a partner and pairs that differ in size.
     """
     _check_apart(output, source, target)
+    _warn_of_splits(options, source, target)
     pairs = pair_folders(source, target, source_suffix=source_suffix, target_suffix=target_suffix)
     check_sizes(_readable(pairs))
     splits = choose_splits([pair.name for pair in pairs], options)
@@ -32,7 +37,9 @@ def prepare_pairs(
         for pair in pairs
         for side, path in (("source", pair.source), ("target", pair.target))
     ]
-    return write_dataset(items, output, "paired", options, show_progress=show_progress)
+    return write_dataset(
+        items, output, "paired", options, origin_of("pairs", source, target), show_progress=show_progress
+    )
 
 
 def prepare_side_by_side(
@@ -48,6 +55,7 @@ def prepare_side_by_side(
     Returns what `write_dataset` returns. Raises ImageError for images of odd width.
     """
     _check_apart(output, folder)
+    _warn_of_splits(options, folder)
     pairs = side_by_side(folder)
     check_halves(_readable(pairs))
     splits = choose_splits([pair.name for pair in pairs], options)
@@ -57,18 +65,21 @@ def prepare_side_by_side(
         for pair in pairs
         for side, half in (("source", source_on), ("target", target_on))
     ]
-    return write_dataset(items, output, "paired", options, show_progress=show_progress)
+    return write_dataset(
+        items, output, "paired", options, origin_of("side-by-side", folder), show_progress=show_progress
+    )
 
 
 def prepare_unpaired(a: Path, b: Path, output: Path, options: Options, *, show_progress: bool = True) -> dict[str, Any]:
     """Write two unpaired kinds of image as OUT/{train,val}/{a,b}. Returns what `write_dataset` returns."""
     _check_apart(output, a, b)
+    _warn_of_splits(options, a, b)
     items = []
     for side, folder in (("a", a), ("b", b)):
         files = _unique_names(folder)
         splits = choose_splits(list(files), options)
         items += [Item(name, f"{splits[name]}/{side}", path) for name, path in files.items()]
-    return write_dataset(items, output, "unpaired", options, show_progress=show_progress)
+    return write_dataset(items, output, "unpaired", options, origin_of("unpaired", a, b), show_progress=show_progress)
 
 
 def _check_apart(output: Path, *inputs: Path) -> None:
@@ -76,6 +87,19 @@ def _check_apart(output: Path, *inputs: Path) -> None:
     for folder in inputs:
         if output.resolve().is_relative_to(folder.resolve()):
             raise ImageError(f"the output folder {output} lies in the input folder {folder}: give one elsewhere")
+
+
+def _warn_of_splits(options: Options, *inputs: Path) -> None:
+    """Say that a split which is there already is mixed and drawn anew."""
+    for folder in inputs:
+        splits = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
+        if options.split is None and len(splits) > 1:
+            logger.warning(
+                "%s is split already (%s): its images are mixed and split anew; to keep them apart, prepare each "
+                "folder on its own, with --split train and --split val",
+                folder,
+                ", ".join(splits),
+            )
 
 
 def _readable(pairs: list[Pair]) -> list[Pair]:

@@ -77,7 +77,7 @@ def prepare(data: Path, show_progress: bool) -> None:
             for pair in pair_folders(pictures / "sketch", pictures / "render")
             for side, path in (("source", pair.source), ("target", pair.target))
         ]
-        write_dataset(items, data, "paired", Options(size=SIDE), show_progress=show_progress)
+        write_dataset(items, data, "paired", Options(size=SIDE), "demo", show_progress=show_progress)
 
 
 def draw_sheet(data: Path, translated: Path, log: Path, path: Path) -> None:

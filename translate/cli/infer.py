@@ -106,7 +106,9 @@ def check_device(name: str | None) -> None:
         torch.zeros((), device=name).item()  # a device without memory, such as meta, fails here
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise CommandError(f"--device {name!r} cannot be used ({reason}): give cpu, cuda or mps") from None
+        raise CommandError(
+            f"--device {name!r} cannot be used ({reason}): leave it out, or give one that is there"
+        ) from None
 
 
 def _in_words(summary: dict[str, Any]) -> str:

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
         task.add_argument("--workers", metavar="N", type=int, default=2, help="threads (2)")
         task.add_argument(
+            "--overwrite", action="store_true", help="replace a data set in OUT that was made from other folders"
+        )
+        task.add_argument(
             "--json", action="store_true", help="print one line of JSON with the summary, and nothing else"
         )
 
@@ -49,7 +52,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     from translate.pipelines.preprocessing.dataset import Options
     from translate.pipelines.preprocessing.folders import prepare_pairs, prepare_side_by_side, prepare_unpaired
 
-    how = Options(options.val, options.split, options.seed, options.size, options.workers)
+    how = Options(options.val, options.split, options.seed, options.size, options.workers, options.overwrite)
     shown = not options.json
     if options.task == "pairs":
         suffixes = {"source_suffix": options.source_suffix, "target_suffix": options.target_suffix}
