@@ -1,73 +1,26 @@
-"""Prepared folders as data sets: what is in them, and how a file becomes a sample in model space."""
+"""Prepared folders as data sets: how a file becomes a sample in model space."""
 
-import hashlib
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from translate.data.augment import Augmentation, Geometry, sample_seed
 from translate.data.batches import Paired, Unpaired, collate_paired, collate_unpaired
 from translate.data.cache import PictureCache
-from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
+from translate.data.folders import Pair
 from translate.data.images import ImageError, Picture, read_picture
 from translate.data.intensity import IntensityRange, picture_to_tensor
 from translate.data.picture import naming
 from translate.data.sampling import Draw
-
-Pixels = Annotated[int, Field(gt=0)]
-
-
-class RangeConfig(BaseModel):
-    """An IntensityRange in a recipe."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    low: float
-    high: float
-    units: str
-
-    def build(self) -> IntensityRange:
-        return IntensityRange(self.low, self.high, self.units)
-
-
-class DataConfig(BaseModel):
-    """Where the pictures are and how they are shown to the model. The folder holds train/ and, if wanted, val/."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    kind: Literal["paired", "side_by_side", "unpaired"] = "paired"
-    folder: Path | None = None  # given by --data
-    source: str = "source"  # folder in train/ and val/ (side_by_side: the files lie in train/ and val/ themselves)
-    target: str = "target"
-    source_suffix: str = ""  # what source names end in beyond the common name: "x2", "_LR"
-    target_suffix: str = ""
-    source_on: Literal["left", "right"] = "left"  # side_by_side: the half that is the source
-    source_channels: Literal[1, 3] = 3  # grey or colour, as the model sees it
-    target_channels: Literal[1, 3] = 3
-    source_range: RangeConfig | None = None  # what -1 and 1 mean; None: the limits of the file's dtype
-    target_range: RangeConfig | None = None
-    resize: Pixels | None = None  # shorter side, before everything else, in training and validation
-    crop: Pixels | None = None  # side of a random square in training; None: whole pictures, all of one size
-    zoom: float = Field(0.0, ge=0, lt=1)  # random scale, 0.1: from 0.9 to 1.1
-    rotate: float = Field(0.0, ge=0, le=180)  # random rotation, largest angle in degrees
-    flip: bool = True  # left-right
-    flip_vertical: bool = False
-    rotate90: bool = False
-    workers: int = Field(2, ge=0)  # loader processes of each training process
-    cache: bool = False  # decode once into FOLDER/cache, shared by workers and processes
-
-    def training_geometry(self) -> Geometry:
-        return Geometry(self.resize, self.zoom, self.rotate, self.crop, self.flip, self.flip_vertical, self.rotate90)
+from translate.data.splits import DataConfig, Split
 
 
 @dataclass(frozen=True)
@@ -173,65 +126,6 @@ def cut_in_half(picture: Picture) -> tuple[Picture, Picture]:
     )
 
 
-class Split(NamedTuple):
-    """The files of train/ or val/: pairs, or two independent lists."""
-
-    pairs: list[Pair]
-    a: list[Path]
-    b: list[Path]
-
-    def files(self) -> list[Path]:
-        return sorted({path for pair in self.pairs for path in (pair.source, pair.target)} | {*self.a, *self.b})
-
-    def __str__(self) -> str:
-        return f"{len(self.pairs)} pairs" if self.pairs else f"{len(self.a)} and {len(self.b)} images"
-
-    def fingerprint(self, root: Path) -> str:
-        """Changes when a file of the split comes, goes or changes its size in bytes."""
-        digest = hashlib.sha256()
-        for path in self.files():
-            digest.update(os.fsencode(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n"))
-        return digest.hexdigest()[:16]
-
-
-def find_split(config: DataConfig, name: str) -> Split | None:
-    """List and check the files of a split; None if there is no such folder.
-
-    Raises:
-        ImageError: a side is missing or empty, files have no partner, or sizes do not fit.
-    """
-    folder = _root(config) / name
-    if not folder.is_dir():
-        return None
-    if config.kind == "unpaired":
-        return Split([], list_images(folder / config.source), list_images(folder / config.target))
-    if config.kind == "side_by_side":
-        pairs = side_by_side(folder)
-        check_halves(pairs, split=name)
-        return Split(pairs, [], [])
-    pairs = pair_folders(
-        folder / config.source,
-        folder / config.target,
-        source_suffix=config.source_suffix,
-        target_suffix=config.target_suffix,
-        split=name,
-    )
-    check_sizes(pairs, split=name)
-    return Split(pairs, [], [])
-
-
-def find_training(config: DataConfig) -> Split:
-    """The training split, which must exist."""
-    split = find_split(config, "train")
-    if split is None:
-        inside = config.source if config.kind != "side_by_side" else ""
-        raise ImageError(
-            f"{_root(config)} has no folder train/: give a prepared folder (translate preprocess makes one) "
-            f"with train/{inside} and, for validation, val/{inside}"
-        )
-    return split
-
-
 def build_dataset(
     config: DataConfig, split: Split, geometry: Geometry, seed: int, cache: PictureCache | None = None
 ) -> PairedImages | UnpairedImages:
@@ -257,12 +151,3 @@ def start_worker(_worker: int) -> None:
     cv2.setNumThreads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def _root(config: DataConfig) -> Path:
-    if config.folder is None:
-        raise ImageError("no data set was given: name its folder with --data DIR")
-    if not config.folder.is_dir():
-        what = "is a file" if config.folder.exists() else "does not exist"
-        raise ImageError(f"the data set {config.folder} {what}: give a folder that translate preprocess made")
-    return config.folder

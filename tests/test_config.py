@@ -31,6 +31,7 @@ def test_an_override_reaches_a_nested_key_and_a_list():
         ("training.stpes", "5", r"--training.stpes: unknown key 'training.stpes'; did you mean 'training.steps'\?"),
         ("generator.widht", "5", "unknown key 'generator.widht'"),
         ("lr", "5", "unknown key 'lr'"),
+        ("trainnig.steps", "5", r"--trainnig.steps: unknown key 'trainnig'; did you mean 'training'\?"),
         ("training.steps", "true", "training.steps must be int, got True"),
         ("training.steps", "1.5", "training.steps must be int, got 1.5"),
         ("training.steps", "many", "training.steps must be int, got 'many'"),

@@ -13,17 +13,10 @@ from torch.utils.data import DataLoader
 
 from translate.data.augment import Augmentation, Geometry, sample_seed
 from translate.data.cache import PictureCache
-from translate.data.datasets import (
-    DataConfig,
-    RangeConfig,
-    build_dataset,
-    cut_in_half,
-    find_split,
-    find_training,
-    start_worker,
-)
+from translate.data.datasets import build_dataset, cut_in_half, start_worker
 from translate.data.images import ImageError, Picture, from_array, read_picture, write_picture
 from translate.data.sampling import Draw, StepSampler
+from translate.data.splits import DataConfig, RangeConfig, find_split, find_training
 
 EVERYTHING = Geometry(resize=36, zoom=0.2, rotate=30, crop=24, flip=True, flip_vertical=True, rotate90=True)
 DRAWS = [Draw(epoch, place, (place % 4,)) for epoch in (0, 1) for place in range(8)]
@@ -253,7 +246,9 @@ def test_errors_of_a_split_name_it(tmp_path, photographs):
     write_picture(from_array(photographs[0][:, :5]), tmp_path / "c" / "train" / "odd.png")
     with pytest.raises(ImageError, match=r"split 'train': 1 of 1 side-by-side images have an odd width"):
         find_training(DataConfig(folder=tmp_path / "c", kind="side_by_side"))
-    with pytest.raises(ImageError, match=r"val/a does not exist: give a folder of images"):
+    with pytest.raises(
+        ImageError, match=r"val has no folder 'a', it has source, target: name yours with --data\.source"
+    ):
         find_split(DataConfig(folder=tmp_path / "b", kind="unpaired", source="a", target="b"), "val")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from translate.cli import main
-from translate.data.datasets import DataConfig, find_split, find_training
 from translate.data.images import ImageError, from_array, read_picture, write_picture
+from translate.data.splits import DataConfig, find_split, find_training
 from translate.pipelines.journal import FOLDER, Journal, Record, write_report
 from translate.pipelines.preprocessing.dataset import Options, choose_splits
 

@@ -125,7 +125,9 @@ def _override(values: dict[str, Any], key: str, text: str, places: dict[str, str
         value = text
     *sections, last = key.split(".")
     inside = values
-    for section in sections:
+    for depth, section in enumerate(sections, start=1):
+        if section not in inside:
+            places[".".join(sections[:depth])] = f"--{key}"
         inside = inside.setdefault(section, {})
         if not isinstance(inside, dict):
             raise ConfigError(f"--{key}: {section} is a value, it has no keys inside")

@@ -11,8 +11,8 @@ from torch import nn
 
 import translate
 from translate.checkpoint import CheckpointError, load_weights, recover_folder, save_tensors, write_folder
-from translate.data.datasets import RangeConfig
 from translate.data.intensity import IntensityRange
+from translate.data.splits import RangeConfig
 from translate.networks import GENERATORS
 
 CONFIG = "config.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from translate.data.datasets import DataConfig
+from translate.data.splits import DataConfig
 from translate.networks import DISCRIMINATORS, GENERATORS
 from translate.objectives import OBJECTIVES
 

@@ -14,8 +14,8 @@ EPILOG = """
 OUTPUT of a folder is a folder with the same tree; its report.jsonl says for each file what became of it. Files that are
 done are skipped when the command is given again; a bad file is reported, and the others go on. JPEG is written as PNG,
 WebP lossless, everything else as it is, unless --format says otherwise; grey, 16-bit, alpha and metadata are kept.
-Several processes share a folder: accelerate launch -m translate infer MODEL INPUT OUTPUT
-Exit code: 0, 1 if a file failed, 2 if nothing could be started.
+Several processes share a folder: accelerate launch --multi_gpu --num_processes 2 -m translate infer MODEL INPUT OUTPUT
+Exit code: 0, 1 if a file of the folder failed, 2 if nothing could be started or the one file failed.
 """
 
 

@@ -11,8 +11,8 @@ EPILOG = """
 Any key of the recipe can be given as an option: --optimizer.learning_rate 1e-4 --training.steps 2000
 A whole section too, which replaces the recipe's: --generator "{name: resnet, blocks: 6, width: 32}"
 A run that was stopped, also by a kill, goes on with the same command, exactly as if it had not been stopped.
-Several processes: accelerate launch -m translate.train RECIPE --data DIR --output RUN ...
-On several CPU processes: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 -m translate.train ...
+Several GPUs or CPU processes: accelerate launch --multi_gpu --num_processes 2 -m translate.train RECIPE ...
+All keys with their values: --dry-run
 """
 
 

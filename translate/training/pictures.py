@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from translate.data.augment import resized
-from translate.data.datasets import DataConfig, Split
 from translate.data.folders import shown
 from translate.data.images import probe_picture
+from translate.data.splits import DataConfig, Split
 from translate.metrics import SSIM_WINDOW, SWD_SMALLEST
 from translate.recipe import ConfigError, Recipe
 from translate.training.setup import Splits

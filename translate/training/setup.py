@@ -12,7 +12,8 @@ from torch import nn
 
 from translate.data.augment import Geometry
 from translate.data.cache import PictureCache
-from translate.data.datasets import PairedImages, Split, UnpairedImages, build_dataset, find_split, find_training
+from translate.data.datasets import PairedImages, UnpairedImages, build_dataset
+from translate.data.splits import Split, find_split, find_training
 from translate.history import ImagePool
 from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise
