@@ -144,10 +144,10 @@ def build_dataset(
 def start_worker(_worker: int) -> None:
     """Start-up of a loader process: one thread, since it shares the cores with the training process.
 
-    A Ctrl-C in the terminal or a scheduler's SIGTERM reaches it too: the training process decides when to stop, and
-    still needs its batch.
+    A Ctrl-C in the terminal reaches it too: the training process decides when to stop, and still needs its batch.
+    SIGTERM keeps its meaning, by which the loader ends a worker.
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

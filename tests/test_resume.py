@@ -205,7 +205,8 @@ def test_a_run_that_is_asked_to_stop_saves_its_last_step_and_goes_on_exactly(tmp
     log, deadline = tmp_path / "stopped" / "log.jsonl", time.monotonic() + 120
     while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.killpg(process.pid, number)  # as a terminal does: the loader's workers get it too
+    # A terminal sends Ctrl-C to the loader's workers too; SIGTERM goes to the run alone.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     stopped = re.search(r"stopped after step (\d+), which is saved: the same command goes on", errors.decode())
