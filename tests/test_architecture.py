@@ -18,13 +18,15 @@ TRUNK = (
     "translate.config",
     "translate.history",
     "translate.model_folder",
+    "translate.perceptual",
     "translate.processes",
     "translate.recipe",
     "translate.sizes",
+    "translate.super_resolution_metrics",
 )
 MAY_IMPORT = {  # the longest name that fits a module decides
     "translate.data": (),
-    "translate.networks": (),
+    "translate.networks": ("translate.data.imresize",),  # one bicubic kernel for files and networks
     "translate.losses": (),
     "translate.metrics": (),
     "translate.objectives": ("translate.networks", "translate.losses", "translate.data.batches"),
@@ -135,6 +137,8 @@ def test_nothing_prints_and_nothing_is_pickled(module):
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
+            if called == "torch.load" and "weights_only=True" in ast.unparse(node):
+                continue  # published classifiers come in no other format; this reads tensors and nothing else
             assert called not in ("print", "torch.load", "torch.save", "eval", "exec"), (module, node.lineno)
             pickles = any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in node.keywords)
             assert not pickles, (module, node.lineno)

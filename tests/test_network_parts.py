@@ -111,16 +111,17 @@ def test_a_spectral_norm_is_one_from_the_first_weights_on(kind):
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_the_seed_decides_the_weights(kind):
-    networks = [ResNet(width=2, blocks=1) for _ in range(2)]
-    for network in networks:
+    networks = []
+    for _ in range(2):
         torch.manual_seed(3)
-        initialise(network, kind)
+        networks.append(ResNet(width=2, blocks=1))
+        initialise(networks[-1], kind)
     for one, two in zip(*(network.parameters() for network in networks), strict=True):
         assert torch.equal(one, two)
 
 
 def test_a_wrong_initialisation_is_refused():
-    with pytest.raises(ValueError, match="kind must be one of 'normal', 'xavier', 'kaiming', 'orthogonal', got 'he'"):
+    with pytest.raises(ValueError, match=r"kind must be one of 'normal', 'xavier', .* 'constructor', got 'he'"):
         initialise(Identity(), "he")
     with pytest.raises(ValueError, match=r"gain must be above 0, got 0\.0: 0\.02 is"):
         initialise(Identity(), gain=0.0)

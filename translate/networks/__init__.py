@@ -10,28 +10,44 @@ signature.
 
 from torch import nn
 
+from translate.networks.edsr import EDSR
 from translate.networks.identity import Identity
 from translate.networks.initialise import initialise
 from translate.networks.patchgan import MultiScalePatchGAN, PatchGAN, PixelDiscriminator, logits
 from translate.networks.resnet import ResNet
+from translate.networks.rrdb import RRDB
 from translate.networks.unet import UNet
+from translate.networks.unet_discriminator import UNetDiscriminator
+from translate.networks.upsampled_unet import UpsampledUNet
 
-GENERATORS: dict[str, type[nn.Module]] = {"unet": UNet, "resnet": ResNet, "identity": Identity}
+GENERATORS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "resnet": ResNet,
+    "edsr": EDSR,
+    "rrdb": RRDB,
+    "upsampled_unet": UpsampledUNet,
+    "identity": Identity,
+}
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "patchgan": PatchGAN,
     "pixel": PixelDiscriminator,
     "multiscale": MultiScalePatchGAN,
+    "unet": UNetDiscriminator,
 }
 
 __all__ = [
     "DISCRIMINATORS",
+    "EDSR",
     "GENERATORS",
+    "RRDB",
     "Identity",
     "MultiScalePatchGAN",
     "PatchGAN",
     "PixelDiscriminator",
     "ResNet",
     "UNet",
+    "UNetDiscriminator",
+    "UpsampledUNet",
     "initialise",
     "logits",
 ]

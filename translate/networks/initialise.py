@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 
 from translate.networks.blocks import check_choice
 
-Kind = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Kind = Literal["normal", "xavier", "kaiming", "orthogonal", "constructor"]
 
 
 def initialise(network: nn.Module, kind: Kind = "normal", gain: float = 0.02) -> None:
@@ -18,13 +18,16 @@ def initialise(network: nn.Module, kind: Kind = "normal", gain: float = 0.02) ->
 
     Args:
         kind: "normal" is N(0, gain); "xavier" (Glorot and Bengio 2010) and "orthogonal" (Saxe et al. 2014,
-            arXiv:1312.6120) are scaled by `gain`; "kaiming" (He et al. 2015, arXiv:1502.01852) ignores it.
+            arXiv:1312.6120) are scaled by `gain`; "kaiming" (He et al. 2015, arXiv:1502.01852) ignores it;
+            "constructor" leaves all as the networks' constructors made it.
         gain: above 0.
 
     Raises:
         ValueError: for another kind, or a gain that is not above 0.
     """
     check_choice(Kind, kind=kind)
+    if kind == "constructor":
+        return
     if not gain > 0:
         raise ValueError(f"gain must be above 0, got {gain!r}: 0.02 is the published value")
     for layer in network.modules():
