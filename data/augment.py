@@ -1,12 +1,15 @@
 """Joint geometric augmentation through albumentations, which nothing else in the project imports."""
 
 import os
+import random
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from translate.data.picture import ImageError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would otherwise ask the network for a newer version
 with warnings.catch_warnings():
@@ -23,7 +26,9 @@ class Geometry:
     zoom: largest relative change of the scale, 0.1 for 0.9 to 1.1.
     rotate: largest rotation in degrees, either way; the border is reflected.
     crop: side of a random square in pixels, padded by reflection where the picture is smaller; None for the whole.
-    flip, flip_vertical, rotate90: each with probability 1/2.
+        Of pictures of several scales it is the side in the smallest, and nothing is padded.
+    flip, flip_vertical: each with probability 1/2.
+    rotate90: by 0, 90, 180 or 270 degrees, all alike; with a flip every one of the eight positions is as likely.
     """
 
     resize: int | None = None
@@ -45,23 +50,58 @@ class Augmentation:
     """The same random geometry for all pictures of a sample, a pure function of the seed.
 
     albumentations repeats its random numbers in workers and epochs (AlbumentationsX#266): each call therefore seeds it.
+    Its steps share one stream: seeded each for itself they would all draw the same, and never flip one way alone.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self._compose: Any = None  # built in the process that uses it: workers start from the geometry alone
+        self._composed: dict[Geometry, Any] = {}  # built in the process that uses it: workers start from the geometry
 
-    def __call__(self, pictures: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
-        """Transform arrays (H, W, C) of equal height and width alike. `seed` in [0, 2**32)."""
-        if self._compose is None:
-            self._compose = _compose(self.geometry)
+    def __call__(
+        self, pictures: Sequence[np.ndarray], seed: int, scales: Sequence[int] | None = None
+    ) -> list[np.ndarray]:
+        """Transform arrays (H, W, C) alike.
+
+        Args:
+            pictures: of equal height and width; with `scales` each as many times larger as its scale says. Then only
+                crop, flips and quarter turns are possible, which do not interpolate.
+            seed: in [0, 2**32).
+        """
+        if scales is None:
+            return self._together(pictures, self.geometry, seed)
+        if self.geometry.crop:
+            pictures = crop_alike(pictures, scales, self.geometry.crop, seed)
+        rest = replace(self.geometry, crop=None)  # draws as much for a picture of any size, so that all move alike
+        return [moved for picture in pictures for moved in self._together([picture], rest, seed)]
+
+    def _together(self, pictures: Sequence[np.ndarray], geometry: Geometry, seed: int) -> list[np.ndarray]:
+        if geometry not in self._composed:
+            self._composed[geometry] = _compose(geometry)
+        compose = self._composed[geometry]
+        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         names = ["image", *(f"image{index}" for index in range(1, len(pictures)))]
-        self._compose.set_random_seed(seed)
-        changed = self._compose(**dict(zip(names, pictures, strict=True)))
+        changed = compose(**dict(zip(names, pictures, strict=True)))
         return [np.ascontiguousarray(changed[name]) for name in names]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"geometry": self.geometry, "_compose": None}
+        return {"geometry": self.geometry, "_composed": {}}
+
+
+def crop_alike(pictures: Sequence[np.ndarray], scales: Sequence[int], side: int, seed: int) -> list[np.ndarray]:
+    """Cut the same random square out of pictures of several scales: `side` pixels at scale 1, `scale * side` else.
+
+    Raises:
+        ImageError: a picture is smaller than that.
+    """
+    height, width = (length // scales[0] for length in pictures[0].shape[:2])
+    if min(height, width) < side:
+        raise ImageError(f"the picture has {width} x {height} pixels (W x H) at scale 1, and the crop {side}: lower it")
+    rng = np.random.default_rng(sample_seed(seed, 2))  # apart from what the flips and the degradation draw
+    top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
+    return [
+        picture[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
+        for picture, scale in zip(pictures, scales, strict=True)
+    ]
 
 
 def sample_seed(*numbers: int) -> int:
@@ -91,6 +131,6 @@ def _compose(geometry: Geometry) -> Any:
     if geometry.flip_vertical:
         steps.append(albumentations.VerticalFlip(p=0.5))
     if geometry.rotate90:
-        steps.append(albumentations.RandomRotate90(p=0.5))
+        steps.append(albumentations.RandomRotate90(p=1.0))
     extra = {f"image{index}": "image" for index in range(1, 4)}
     return albumentations.Compose(steps, additional_targets=extra)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from translate.data.augment import Augmentation, Geometry, sample_seed
 from translate.data.batches import Paired, Unpaired, collate_paired, collate_unpaired
 from translate.data.cache import PictureCache
+from translate.data.degrade import DegradationConfig, degrade
 from translate.data.folders import Pair
 from translate.data.images import ImageError, Picture, read_picture
 from translate.data.intensity import IntensityRange, picture_to_tensor
@@ -45,11 +46,15 @@ class Loader:
     def read(self, path: Path) -> Picture:
         return self.cache.read(path) if self.cache else read_picture(path)
 
-    def tensors(self, pictures: list[Picture], views: list[View], seed: int) -> list[Tensor]:
-        """One tensor (C, H, W) a picture; the pictures have equal height and width and move alike."""
+    def tensors(
+        self, pictures: list[Picture], views: list[View], seed: int, scales: list[int] | None = None
+    ) -> list[Tensor]:
+        """One tensor (C, H, W) a picture; they move alike, and have equal height and width but for their `scales`."""
         arrays = [picture.pixels for picture in pictures]
         arrays += [picture.alpha[..., None] for picture in pictures if picture.alpha is not None]
-        moved = self.augmentation(arrays, seed)
+        if scales is not None:
+            scales = scales + [s for s, picture in zip(scales, pictures, strict=True) if picture.alpha is not None]
+        moved = self.augmentation(arrays, seed, scales)
         colours, alphas = moved[: len(pictures)], iter(moved[len(pictures) :])
         return [
             view.tensor(pixels, next(alphas)[..., 0] if picture.alpha is not None else None, picture)
@@ -63,10 +68,14 @@ class PairedImages(Dataset[Paired]):
     collate: Callable[[list[Any]], Any]
 
     def __init__(
-        self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int, halves: str | None
+        self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int, halves: str | None, scale: int = 1
     ) -> None:
-        """`halves`: None for two files; "left" or "right", where the source is, for one file side by side."""
+        """`halves`: None for two files; "left" or "right", where the source is, for one file side by side.
+
+        `scale`: the target's sides divided by the source's.
+        """
         self.pairs, self.views, self.loader, self.seed, self.halves = pairs, views, loader, seed, halves
+        self.scales = None if scale == 1 else [1, scale]
         self.lengths = (len(pairs),)
         self.collate = collate_paired
 
@@ -78,7 +87,7 @@ class PairedImages(Dataset[Paired]):
         pictures = self.pictures(pair)
         seed = sample_seed(self.seed, draw.epoch, draw.place)
         with naming(f"pair {pair.name!r}"):
-            source, target = self.loader.tensors(list(pictures), list(self.views), seed)
+            source, target = self.loader.tensors(list(pictures), list(self.views), seed, self.scales)
         return Paired(source, target, [pair.name])
 
     def pictures(self, pair: Pair) -> tuple[Picture, Picture]:
@@ -87,6 +96,42 @@ class PairedImages(Dataset[Paired]):
             return self.loader.read(pair.source), self.loader.read(pair.target)
         left, right = cut_in_half(self.loader.read(pair.source))
         return (left, right) if self.halves == "left" else (right, left)
+
+
+class DegradedImages(PairedImages):
+    """Pictures and what a degradation makes of them on the fly: other sources in every epoch, and no files of them.
+
+    With a crop it is the crop that is degraded, so that a bicubic source has a border of its own, two pixels wide:
+    `translate preprocess super-resolution` makes sources without.
+    """
+
+    def __init__(
+        self,
+        pairs: list[Pair],
+        views: tuple[View, View],
+        loader: Loader,
+        seed: int,
+        degradation: DegradationConfig,
+        scale: int,
+    ) -> None:
+        super().__init__(pairs, views, loader, seed, None, scale)
+        self.degradation, self.scale = degradation, scale
+
+    def __getitem__(self, draw: Draw) -> Paired:
+        pair = self.pairs[draw.indices[0]]
+        picture = self.loader.read(pair.target)
+        with naming(pair.target):
+            if picture.alpha is not None:
+                raise ImageError("a picture with alpha cannot be degraded while training: remove it, or prepare pairs")
+            height, width = (side // self.scale * self.scale for side in picture.pixels.shape[:2])
+            pixels = picture.pixels[:height, :width]
+            seed = sample_seed(self.seed, draw.epoch, draw.place)
+            (good,) = self.loader.augmentation([pixels], seed, [self.scale])
+            bad = degrade(good, self.degradation, self.scale, sample_seed(seed, 1))
+            source, target = (
+                view.tensor(array, None, picture) for view, array in zip(self.views, (bad, good), strict=True)
+            )
+        return Paired(source, target, [pair.name])
 
 
 class UnpairedImages(Dataset[Unpaired]):
@@ -137,8 +182,10 @@ def build_dataset(
     loader = Loader(Augmentation(geometry), cache)
     if config.kind == "unpaired":
         return UnpairedImages(split.a, split.b, (source, target), loader, seed)
+    if config.kind == "degraded":
+        return DegradedImages(split.pairs, (source, target), loader, seed, config.degradation, config.scale)
     halves = config.source_on if config.kind == "side_by_side" else None
-    return PairedImages(split.pairs, (source, target), loader, seed, halves)
+    return PairedImages(split.pairs, (source, target), loader, seed, halves, config.scale)
 
 
 def start_worker(_worker: int) -> None:

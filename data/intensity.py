@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from translate.data.imresize import imresize
 from translate.data.picture import ImageError, Picture
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R Recommendation BT.601
@@ -120,11 +120,11 @@ def picture_to_tensor(picture: Picture, channels: int, range: IntensityRange | N
         raise ImageError(f"a picture has 1 or 3 channels, got {channels}: use a network with in_channels 1 or 3")
     range = range or IntensityRange.of_dtype(picture.pixels.dtype)
     if picture.pixels.dtype == np.float32:
-        _check_finite(picture)
+        check_finite(picture)
     values = range.to_model(_planes(picture.pixels))
     if picture.alpha is not None:
         values += 1
-        values *= _opacity(picture.alpha, np.float32)
+        values *= opacity_of(picture.alpha, np.float32)
         values -= 1
     values = _with_channels(values, channels)
     return torch.from_numpy(values.astype(np.float32, copy=False))[None]
@@ -168,11 +168,12 @@ def tensor_to_picture(
         return Picture(_pixels(_add_change(source, change)), source.alpha, metadata)
     if source.alpha is None:
         return Picture(_pixels(range_out.from_model(translated, dtype)), None, metadata)
-    alpha = _resize_alpha(source.alpha, *translated.shape[1:])
+    alpha = resize_alpha(source.alpha, *translated.shape[1:])
     return Picture(_pixels(_divide_by_alpha(translated, alpha, range_out)), alpha, metadata)
 
 
-def _check_finite(picture: Picture) -> None:
+def check_finite(picture: Picture) -> None:
+    """Raise ImageError for values that are NaN or infinite."""
     bad = picture.pixels.size - int(np.isfinite(picture.pixels).sum())
     if picture.alpha is not None:
         bad += picture.alpha.size - int(np.isfinite(picture.alpha).sum())
@@ -216,14 +217,14 @@ def _with_channels(planes: np.ndarray, channels: int) -> np.ndarray:
     return np.tensordot([LUMA], planes, axes=1) if channels == 1 else np.repeat(planes, channels, axis=0)
 
 
-def _opacity(alpha: np.ndarray, dtype: Any) -> np.ndarray:
-    """(H, W), 0 transparent to 1 opaque."""
+def opacity_of(alpha: np.ndarray, dtype: Any) -> np.ndarray:
+    """(H, W) of this float dtype, 0 transparent to 1 opaque."""
     return np.divide(alpha, DTYPE_RANGES[alpha.dtype.name][1], dtype=dtype)
 
 
 def _inverse_opacity(alpha: np.ndarray) -> np.ndarray:
     """(H, W), what premultiplied colours are multiplied by; 0 where alpha is 0."""
-    opacity = _opacity(alpha, _precision(alpha.dtype))
+    opacity = opacity_of(alpha, _precision(alpha.dtype))
     return np.divide(1, opacity, out=np.zeros_like(opacity), where=opacity > 0)
 
 
@@ -239,11 +240,9 @@ def _divide_by_alpha(premultiplied: np.ndarray, alpha: np.ndarray, range: Intens
     return range.from_model((premultiplied + 1) * _inverse_opacity(alpha) - 1, alpha.dtype)
 
 
-def _resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cubic to enlarge, area to reduce, clipped to [0, opaque]."""
+def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bicubic, antialiased where it becomes smaller, clipped to [0, opaque]; the same object where it has that size."""
     if alpha.shape == (height, width):
         return alpha
-    enlarge = height * width > alpha.size
-    method = cv2.INTER_CUBIC if enlarge else cv2.INTER_AREA
-    resized = cv2.resize(alpha.astype(np.float32), (width, height), interpolation=method)
-    return as_dtype(np.clip(resized.astype(np.float64), 0, DTYPE_RANGES[alpha.dtype.name][1]), alpha.dtype)
+    opacity = imresize(opacity_of(alpha, np.float32), (height, width))
+    return as_dtype(np.clip(opacity, 0, 1) * DTYPE_RANGES[alpha.dtype.name][1], alpha.dtype)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from translate.data.augment import Geometry
+from translate.data.degrade import DegradationConfig
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError
 from translate.data.intensity import IntensityRange
@@ -33,7 +34,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: Literal["paired", "side_by_side", "unpaired"] = "paired"
+    kind: Literal["paired", "side_by_side", "unpaired", "degraded"] = "paired"  # degraded: sources are made of targets
     folder: Path | None = None  # given by --data
     source: str = "source"  # folder in train/ and val/ (side_by_side: the files lie in train/ and val/ themselves)
     target: str = "target"
@@ -42,10 +43,12 @@ class DataConfig(BaseModel):
     source_on: Literal["left", "right"] = "left"  # side_by_side: the half that is the source
     source_channels: Literal[1, 3] = 3  # grey or colour, as the model sees it
     target_channels: Literal[1, 3] = 3
+    scale: Literal[1, 2, 3, 4, 8] = 1  # of super-resolution: sides of the target divided by those of the source
+    degradation: DegradationConfig = DegradationConfig()  # of kind degraded
     source_range: RangeConfig | None = None  # what -1 and 1 mean; None: the limits of the file's dtype
     target_range: RangeConfig | None = None
     resize: Pixels | None = None  # shorter side, before everything else, in training and validation
-    crop: Pixels | None = None  # side of a random square in training; None: whole pictures, all of one size
+    crop: Pixels | None = None  # side of a random square of the source in training; None: whole pictures of one size
     zoom: float = Field(0.0, ge=0, lt=1)  # random scale, 0.1: from 0.9 to 1.1
     rotate: float = Field(0.0, ge=0, le=180)  # random rotation, largest angle in degrees
     flip: bool = True  # left-right
@@ -92,13 +95,15 @@ def find_split(config: DataConfig, name: str) -> Split | None:
         pairs = side_by_side(folder)
         check_halves(pairs, split=name)
         return Split(pairs, [], [])
+    if config.kind == "degraded":
+        return Split(side_by_side(_side(folder, config.target, "target")), [], [])
     source, target = (_side(folder, getattr(config, side), side) for side in ("source", "target"))
     if config.kind == "unpaired":
         return Split([], list_images(source), list_images(target))
     pairs = pair_folders(
         source, target, source_suffix=config.source_suffix, target_suffix=config.target_suffix, split=name
     )
-    check_sizes(pairs, split=name)
+    check_sizes(pairs, scale=config.scale, split=name)
     return Split(pairs, [], [])
 
 
@@ -117,7 +122,7 @@ def find_training(config: DataConfig) -> Split:
     """The training split, which must exist."""
     split = find_split(config, "train")
     if split is None:
-        inside = config.source if config.kind != "side_by_side" else ""
+        inside = {"side_by_side": "", "degraded": config.target}.get(config.kind, config.source)
         raise ImageError(
             f"{_root(config)} has no folder train/: give a prepared folder (translate preprocess makes one) "
             f"with train/{inside} and, for validation, val/{inside}"

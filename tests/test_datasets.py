@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from collections import Counter
 from dataclasses import replace
 
 import cv2
@@ -194,6 +195,28 @@ def test_small_pictures_are_padded_by_reflection_to_the_crop():
     row = np.array([[[1], [2], [3]]], np.uint8)
     assert Augmentation(Geometry(crop=5))([row], 0)[0][..., 0].tolist() == [[2, 1, 2, 3, 2]] * 5
     assert Augmentation(Geometry(crop=4))([np.full((1, 1, 1), 9, np.uint8)], 0)[0].shape == (4, 4, 1)
+
+
+def test_flips_and_quarter_turns_give_all_eight_positions_alike():
+    corners = np.array([[[0], [1]], [[2], [3]]], np.uint8)
+    turn = Augmentation(Geometry(flip=True, flip_vertical=True, rotate90=True))
+    positions = Counter(turn([corners], seed)[0].tobytes() for seed in range(800))
+    assert len(positions) == 8
+    assert 60 < min(positions.values()) <= max(positions.values()) < 140  # 100 each
+    for flips, count in ((Geometry(flip=True), 2), (Geometry(flip=True, flip_vertical=True), 4)):
+        positions = Counter(Augmentation(flips)([corners], seed)[0].tobytes() for seed in range(800))
+        assert len(positions) == count
+        assert min(positions.values()) > 0.75 * 800 / count
+
+
+def test_where_a_crop_is_says_nothing_about_how_it_is_turned():
+    ramp = np.arange(128, dtype=np.uint8).reshape(1, 128, 1).repeat(128, axis=0)
+    cut = Augmentation(Geometry(crop=2, flip=True))
+    both = Counter()
+    for seed in range(800):
+        row = cut([ramp], seed)[0][0, :, 0].astype(int)
+        both[bool(row[0] > row[1]), bool(row[0] > 63)] += 1
+    assert 150 < min(both.values()) <= max(both.values()) < 250  # 200 each
 
 
 def test_an_augmentation_leaves_what_it_was_given_as_it_is(photographs):

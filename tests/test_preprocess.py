@@ -74,6 +74,7 @@ def test_pairs_are_copied_byte_by_byte_into_disjoint_splits_that_training_accept
         "kind": "paired",
         "images": 20,
         "failed": 0,
+        "left_out": 0,
         "splits": {"train": 8, "val": 2},
         "output": str(out),
         "manifest": str(out / "dataset.json"),
@@ -94,12 +95,8 @@ def test_the_manifest_lists_every_file_with_its_facts_and_sum(raw, tmp_path, cap
     manifest = json.loads(Path(summary["manifest"]).read_text())
     written = files(tmp_path / "out")
     assert written.keys() == manifest["files"].keys() | {"dataset.json"}
-    assert {key: manifest[key] for key in ("format_version", "kind", "seed", "size")} == {
-        "format_version": 1,
-        "kind": "paired",
-        "seed": 3,
-        "size": None,
-    }
+    assert (manifest["format_version"], manifest["kind"]) == (2, "paired")
+    assert manifest["splits"] == {split: {"seed": 3, "size": None} for split in ("train", "val")}
     for name, facts in manifest["files"].items():
         grey = name.endswith(".png")
         assert facts["sha256"] == sha256(written[name]).hexdigest()
@@ -475,3 +472,18 @@ def test_a_source_that_is_split_already_is_mixed_with_a_warning(tmp_path, paired
         write_picture(from_array(np.zeros((4, 8), np.uint8)), tmp_path / "in" / split / "a.png")
     assert main(["preprocess", "side-by-side", str(tmp_path / "in"), str(tmp_path / "out"), "--json"]) == 0
     assert "is split already (train, val): its images are mixed and split anew" in caplog.text
+
+
+def test_pairs_of_another_scale_are_prepared_where_the_scale_is_given(photographs, tmp_path, capsys):
+    for index, photograph in enumerate(photographs[:3]):
+        for side, array in (("s", photograph), ("t", np.kron(photograph, np.ones((2, 2, 1), np.uint8)))):
+            (tmp_path / side).mkdir(exist_ok=True)
+            write_picture(from_array(array), tmp_path / side / f"{index}.png")
+    words = ["pairs", tmp_path / "s", tmp_path / "t", tmp_path / "out"]
+    _, summary = prepare(capsys, *words, "--scale", "2")
+    assert json.loads(Path(summary["manifest"]).read_text())["splits"]["train"]["scale"] == 2
+    command = ["preprocess", *map(str, words[:3]), str(tmp_path / "other")]
+    assert main(command) == 2
+    assert "a target must be 1 times its source" in capsys.readouterr().err
+    assert main([*command, "--scale", "2", "--size", "9"]) == 2
+    assert "pairs of scale 2 cannot be reduced to the size 9: give one of both" in capsys.readouterr().err

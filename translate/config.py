@@ -64,6 +64,28 @@ def check_recipe(values: dict[str, Any], places: Mapping[str, str] | None = None
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
+def read_section(path: str | Path, model: type[BaseModel]) -> Any:
+    """Read a YAML file that holds the settings of one part, such as a degradation.
+
+    Raises:
+        ConfigError: there is no such file, or it holds other keys or values than `model` allows.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"{str(path)!r} is no YAML file, and no name that is known here: give one of both")
+    label, text = _find(path)
+    places: dict[str, str] = {}
+    values = _parse(text, label, places)
+    try:
+        return model.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_url=False):
+            key = ".".join(map(str, problem["loc"]))
+            hint = _suggest(key, _keys(model)) if problem["type"] == "extra_forbidden" else ""
+            problems.append(f"{places.get(key, label)}: {key}: {problem['msg']}, got {problem['input']!r}{hint}")
+        raise ConfigError("\n".join(problems)) from None
+
+
 def write_yaml(recipe: Recipe) -> str:
     """The resolved recipe as YAML, every key written out."""
     return yaml.safe_dump(recipe.to_json(), sort_keys=False)

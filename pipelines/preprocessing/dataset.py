@@ -2,25 +2,24 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tqdm.auto import tqdm
 
-from translate.data.datasets import cut_in_half
-from translate.data.images import ImageError, Picture, lossless_suffix, probe_picture, read_picture, write_picture
+from translate.data.images import ImageError, Picture, lossless_suffix, probe_picture, write_picture
 from translate.data.resize import reduce_picture
-from translate.pipelines.journal import Journal, Record, sha256
+from translate.pipelines.journal import Journal, Record
+from translate.pipelines.preprocessing.items import Item, Opened
+from translate.pipelines.preprocessing.manifest import MANIFEST, other_splits, write_manifest
 from translate.pipelines.preprocessing.ownership import claim
 
 logger = logging.getLogger(__name__)
-MANIFEST = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -53,20 +52,6 @@ class Options:
         return f"size={self.size}"
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image to write: `name` is the common name of a pair, `folder` where it goes, such as train/source."""
-
-    name: str
-    folder: str
-    source: Path
-    half: Literal["left", "right"] | None = None
-
-    @property
-    def key(self) -> str:
-        return f"{self.folder}/{self.name}"
-
-
 def choose_splits(names: list[str], options: Options) -> dict[str, str]:
     """The split of each name: a function of the names and the seed alone. train/ gets at least one."""
     if options.split:
@@ -78,7 +63,14 @@ def choose_splits(names: list[str], options: Options) -> dict[str, str]:
 
 
 def write_dataset(
-    items: list[Item], output: Path, kind: str, options: Options, origin: str, *, show_progress: bool = True
+    items: list[Item],
+    output: Path,
+    kind: str,
+    options: Options,
+    origin: str,
+    *,
+    facts: dict[str, Any] | None = None,
+    show_progress: bool = True,
 ) -> dict[str, Any]:
     """Write all items and the manifest; what is there already is kept, and what is not asked for any more is removed.
 
@@ -86,19 +78,21 @@ def write_dataset(
 
     Args:
         origin: of the items, from `origin_of`.
+        facts: what else the manifest says of the splits that are written.
 
     Returns:
-        {"kind", "images", "failed", "splits": {split: count of names}, "output", "manifest", "problems"}.
+        {"kind", "images", "failed", "left_out", "splits": {split: count of names}, "output", "manifest", "problems"}.
+
+    Raises:
+        ImageError: the output holds something else, or an input; or every image is left out.
     """
     inside = [item.source for item in items if item.source.resolve().is_relative_to(output.resolve())]
     if inside:
         raise ImageError(f"{inside[0]} lies in the output folder {output}: give another folder for the data set")
-    others = _other_splits(output, kind, options)
+    others = other_splits(output, kind, options.split, facts or {})
     journal = Journal(output)
     claim(journal, (item.key for item in items), origin, overwrite=options.overwrite)
-    with ThreadPoolExecutor(options.workers) as pool:
-        written = pool.map(lambda item: _write(item, journal, options), items)
-        records = list(tqdm(written, total=len(items), unit="image", disable=not show_progress))
+    records = _write_all(items, journal, options, show_progress)
     problems = {
         item.key: record.reason for item, record in zip(items, records, strict=True) if record.status == "failed"
     }
@@ -106,10 +100,14 @@ def write_dataset(
     kept = [
         (i, r)
         for i, r in zip(items, records, strict=True)
-        if (kind == "unpaired" and r.output) or _sample(i) not in broken
+        if r.output and (kind == "unpaired" or _sample(i) not in broken)
     ]
+    left_out = sum(record.status == "skipped" and not record.output for record in records)
+    if items and left_out == len(items):
+        raise ImageError(f"all {left_out} images are left out: lower the detail that they must have")
     _remove_stale(journal, {record.output for _, record in kept}, options)
-    _write_manifest(kind, others | _described(kept, output), output, options)
+    described = {record.output: _described(item, record, output) for item, record in kept if record.output}
+    write_manifest(output, kind, described, others, {"seed": options.seed, "size": options.size, **(facts or {})})
     counts: dict[str, set[str]] = {}
     for item, _ in kept:
         counts.setdefault(item.folder.split("/")[0], set()).add(_sample(item) if kind == "paired" else item.key)
@@ -117,6 +115,7 @@ def write_dataset(
         "kind": kind,
         "images": len(kept),
         "failed": len(problems),
+        "left_out": left_out,
         "splits": {split: len(names) for split, names in sorted(counts.items())},
         "output": str(output),
         "manifest": str(output / MANIFEST),
@@ -129,14 +128,38 @@ def _sample(item: Item) -> str:
     return f"{item.folder.split('/')[0]}/{item.name}"
 
 
-def _write(item: Item, journal: Journal, options: Options) -> Record:
+def _write_all(items: list[Item], journal: Journal, options: Options, show_progress: bool) -> list[Record]:
+    """The records of the items, in their order; those of one picture are made one after the other."""
+    groups: dict[Path, list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item.source, []).append(index)
+    records: dict[int, Record] = {}
+    with (
+        ThreadPoolExecutor(options.workers) as pool,
+        tqdm(total=len(items), unit="image", disable=not show_progress) as bar,
+    ):
+
+        def work(indices: list[int]) -> None:
+            opened = Opened(items[indices[0]].source)
+            for index in indices:
+                records[index] = _write(items[index], opened, journal, options)
+                bar.update()
+
+        list(pool.map(work, groups.values()))
+    return [records[index] for index in range(len(items))]
+
+
+def _write(item: Item, opened: Opened, journal: Journal, options: Options) -> Record:
     try:
-        content = sha256(item.source)
-        settings = f"{options.fingerprint()} half={item.half}"
+        content = opened.content
+        settings = f"{options.fingerprint()} {item.change.settings if item.change else 'half=None'}"
         if done := journal.find_done(item.key, settings, content):
             return done
-        picture = read_picture(item.source)
-        changed = _change(picture, item, options)
+        picture = opened.picture
+        wanted = item.change(opened) if item.change else picture
+        if wanted is None:
+            return Record(file=item.key, status="skipped")
+        changed = reduce_picture(wanted, options.size)
         suffix = item.source.suffix.lower() if changed is picture else _suffix_of(changed)
         record = Record(
             file=item.key,
@@ -153,13 +176,6 @@ def _write(item: Item, journal: Journal, options: Options) -> Record:
     except (ValueError, OSError) as error:
         logger.warning("%s: %s", item.key, error)
         return Record(file=item.key, status="failed", reason=str(error))
-
-
-def _change(picture: Picture, item: Item, options: Options) -> Picture:
-    """The picture cut and reduced; the very same object where nothing is to be done."""
-    if item.half:
-        picture = cut_in_half(picture)[0 if item.half == "left" else 1]
-    return reduce_picture(picture, options.size)
 
 
 def _suffix_of(picture: Picture) -> str:
@@ -182,44 +198,16 @@ def _remove_stale(journal: Journal, wanted: set[str | None], options: Options) -
                 (journal.output / folder).rmdir()
 
 
-def _other_splits(output: Path, kind: str, options: Options) -> dict[str, Any]:
-    """The manifest's files of the splits that `options.split` leaves alone."""
-    manifest = output / MANIFEST
-    if options.split is None or not manifest.is_file():
-        return {}
-    try:
-        before = json.loads(manifest.read_text(encoding="utf-8"))
-        before_kind, files = before["kind"], before["files"].items()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ImageError(f"{manifest} is damaged: delete it and prepare each split again") from None
-    others = {name: facts for name, facts in files if not name.startswith(f"{options.split}/")}
-    if others and before_kind != kind:
-        raise ImageError(
-            f"{output} holds a data set of kind {before_kind!r}, its split {options.split!r} cannot be {kind!r}: "
-            "give another folder"
-        )
-    return others
-
-
-def _described(kept: list[tuple[Item, Record]], output: Path) -> dict[str, Any]:
-    """What the manifest says of each file."""
-    files: dict[str, Any] = {}
-    for _, record in kept:
-        assert record.output is not None
-        info = probe_picture(output / record.output)
-        files[record.output] = {
-            "width": info.width,
-            "height": info.height,
-            "channels": info.channels,
-            "alpha": info.has_alpha,
-            "dtype": info.dtype.name,
-            "sha256": record.output_sha256,
-        }
-    return files
-
-
-def _write_manifest(kind: str, files: dict[str, Any], output: Path, options: Options) -> None:
-    manifest = {"format_version": 1, "kind": kind, "seed": options.seed, "size": options.size, "files": files}
-    aside = output / f".{MANIFEST}.new"
-    aside.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, output / MANIFEST)
+def _described(item: Item, record: Record, output: Path) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    assert record.output is not None
+    info = probe_picture(output / record.output)
+    return {
+        "width": info.width,
+        "height": info.height,
+        "channels": info.channels,
+        "alpha": info.has_alpha,
+        "dtype": info.dtype.name,
+        "sha256": record.output_sha256,
+        **(item.change.facts() if item.change else {}),
+    }

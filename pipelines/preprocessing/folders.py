@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError, probe_picture
-from translate.pipelines.preprocessing.dataset import Item, Options, choose_splits, write_dataset
+from translate.pipelines.preprocessing.dataset import Options, choose_splits, write_dataset
+from translate.pipelines.preprocessing.items import Half, Item
 from translate.pipelines.preprocessing.ownership import origin_of
 
 logger = logging.getLogger(__name__)
@@ -21,25 +22,31 @@ def prepare_pairs(
     *,
     source_suffix: str = "",
     target_suffix: str = "",
+    scale: int = 1,
     show_progress: bool = True,
 ) -> dict[str, Any]:
     """Pair two folders by name and write OUT/{train,val}/{source,target}.
 
-    Returns what `write_dataset` returns. Raises ImageError for files without a partner and pairs that differ in size.
+    Args:
+        scale: sides of the targets divided by those of the sources.
+
+    Returns what `write_dataset` returns. Raises ImageError for files without a partner, pairs whose sizes differ
+    otherwise, and a size together with a scale.
     """
-    _check_apart(output, source, target)
-    _warn_of_splits(options, source, target)
+    if scale != 1 and options.size is not None:
+        raise ImageError(f"pairs of scale {scale} cannot be reduced to the size {options.size}: give one of both")
+    check_apart(output, source, target)
+    warn_of_splits(options, source, target)
     pairs = pair_folders(source, target, source_suffix=source_suffix, target_suffix=target_suffix)
-    check_sizes(_readable(pairs))
+    check_sizes(_readable(pairs), scale=scale)
     splits = choose_splits([pair.name for pair in pairs], options)
     items = [
         Item(pair.name, f"{splits[pair.name]}/{side}", path)
         for pair in pairs
         for side, path in (("source", pair.source), ("target", pair.target))
     ]
-    return write_dataset(
-        items, output, "paired", options, origin_of("pairs", source, target), show_progress=show_progress
-    )
+    origin, facts = origin_of("pairs", source, target), {"scale": scale} if scale != 1 else None
+    return write_dataset(items, output, "paired", options, origin, facts=facts, show_progress=show_progress)
 
 
 def prepare_side_by_side(
@@ -54,14 +61,14 @@ def prepare_side_by_side(
 
     Returns what `write_dataset` returns. Raises ImageError for images of odd width.
     """
-    _check_apart(output, folder)
-    _warn_of_splits(options, folder)
+    check_apart(output, folder)
+    warn_of_splits(options, folder)
     pairs = side_by_side(folder)
     check_halves(_readable(pairs))
     splits = choose_splits([pair.name for pair in pairs], options)
     target_on: Literal["left", "right"] = "right" if source_on == "left" else "left"
     items = [
-        Item(pair.name, f"{splits[pair.name]}/{side}", pair.source, half)
+        Item(pair.name, f"{splits[pair.name]}/{side}", pair.source, Half(half))
         for pair in pairs
         for side, half in (("source", source_on), ("target", target_on))
     ]
@@ -72,24 +79,24 @@ def prepare_side_by_side(
 
 def prepare_unpaired(a: Path, b: Path, output: Path, options: Options, *, show_progress: bool = True) -> dict[str, Any]:
     """Write two unpaired kinds of image as OUT/{train,val}/{a,b}. Returns what `write_dataset` returns."""
-    _check_apart(output, a, b)
-    _warn_of_splits(options, a, b)
+    check_apart(output, a, b)
+    warn_of_splits(options, a, b)
     items = []
     for side, folder in (("a", a), ("b", b)):
-        files = _unique_names(folder)
+        files = unique_names(folder)
         splits = choose_splits(list(files), options)
         items += [Item(name, f"{splits[name]}/{side}", path) for name, path in files.items()]
     return write_dataset(items, output, "unpaired", options, origin_of("unpaired", a, b), show_progress=show_progress)
 
 
-def _check_apart(output: Path, *inputs: Path) -> None:
+def check_apart(output: Path, *inputs: Path) -> None:
     """Refuse to write into a folder that is read: the next run would take its files for input."""
     for folder in inputs:
         if output.resolve().is_relative_to(folder.resolve()):
             raise ImageError(f"the output folder {output} lies in the input folder {folder}: give one elsewhere")
 
 
-def _warn_of_splits(options: Options, *inputs: Path) -> None:
+def warn_of_splits(options: Options, *inputs: Path) -> None:
     """Say that a split which is there already is mixed and drawn anew."""
     for folder in inputs:
         splits = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
@@ -115,7 +122,7 @@ def _has_header(path: Path) -> bool:
     return True
 
 
-def _unique_names(folder: Path) -> dict[str, Path]:
+def unique_names(folder: Path) -> dict[str, Path]:
     """Files by their path without suffix; those that would share one keep it: they are different images here."""
     paths = [path.relative_to(folder) for path in list_images(folder)]
     shared = Counter([*paths, *(path.with_suffix("") for path in paths)])  # also by a.jpg and a.jpg.png

@@ -68,7 +68,8 @@ def demo(output: Path, *, show_progress: bool = True) -> dict[str, Any]:
 def prepare(data: Path, show_progress: bool) -> None:
     """Write the shipped pictures as a data set, the held-out ones as its val/."""
     from translate.data.folders import pair_folders
-    from translate.pipelines.preprocessing.dataset import Item, Options, write_dataset
+    from translate.pipelines.preprocessing.dataset import Options, write_dataset
+    from translate.pipelines.preprocessing.items import Item
 
     with resources.as_file(resources.files("translate.pipelines") / "pictures") as pictures:
         held_out = set((pictures / "held_out.txt").read_text().split())

@@ -1,9 +1,10 @@
-"""translate preprocess pairs | side-by-side | unpaired"""
+"""translate preprocess pairs | side-by-side | unpaired | super-resolution"""
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 EPILOG = """
 The data set is a folder with train/ and val/, ready for translate train, and dataset.json with size, type and SHA-256
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source-suffix", metavar="TEXT", default="", help="what SOURCE names end in beyond the common name: _LR, x2"
     )
     pairs.add_argument("--target-suffix", metavar="TEXT", default="", help="the same for TARGET: _HR")
+    pairs.add_argument(
+        "--scale", metavar="N", type=int, default=1, help="targets are N times as wide and high as sources (1)"
+    )
     halves = _task(tasks, "side-by-side", "one folder of images that hold source and target side by side")
     halves.add_argument("folder", metavar="FOLDER", type=Path, help="folder of images of even width")
     halves.add_argument(
@@ -30,14 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unpaired = _task(tasks, "unpaired", "two folders of two kinds of image that do not belong together")
     unpaired.add_argument("a", metavar="A", type=Path, help="folder of one kind")
     unpaired.add_argument("b", metavar="B", type=Path, help="folder of the other kind")
-    for task in (pairs, halves, unpaired):
+    enlarging = _task(tasks, "super-resolution", "pictures, and smaller or degraded copies of them to be restored")
+    enlarging.add_argument("folder", metavar="FOLDER", type=Path, help="folder of pictures of high resolution")
+    for task in (pairs, halves, unpaired, enlarging):
         task.add_argument("output", metavar="OUT", type=Path, help="folder of the data set")
         task.add_argument("--val", metavar="SHARE", type=float, default=0.1, help="share of the images for val/ (0.1)")
         task.add_argument(
             "--split", choices=["train", "val"], help="put everything into this split, and leave the other as it is"
         )
         task.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice for val/ (0)")
-        task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
+        if task is not enlarging:
+            task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
         task.add_argument("--workers", metavar="N", type=int, default=2, help="threads (2)")
         task.add_argument(
             "--overwrite", action="store_true", help="replace a data set in OUT that was made from other folders"
@@ -46,21 +53,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--json", action="store_true", help="print one line of JSON with the summary, and nothing else"
         )
 
+    _add_super_resolution(enlarging)
+
+
+def _add_super_resolution(task: argparse.ArgumentParser) -> None:
+    task.add_argument(
+        "--scale", metavar="N", type=int, required=True, help="sides of the pictures divided by those of the copies"
+    )
+    task.add_argument(
+        "--tile", metavar="PIXELS", type=int, help="cut the pictures into sub-images of this side (whole pictures)"
+    )
+    task.add_argument(
+        "--reduce",
+        metavar="FACTOR",
+        type=int,
+        nargs="+",
+        default=[1],
+        help="first make the pictures smaller by these factors, each for itself: 2 4 gives two of each (1)",
+    )
+    task.add_argument(
+        "--min-detail",
+        metavar="LEVELS",
+        type=float,
+        default=0.0,
+        help="leave out sub-images whose neighbouring pixels differ by less, on average, in grey levels: 3 (0)",
+    )
+    task.add_argument(
+        "--degradation",
+        metavar="KIND",
+        default="bicubic",
+        help="bicubic, as MATLAB's imresize; real: blur, noise and JPEG, twice (Real-ESRGAN); or a YAML file with "
+        "settings (bicubic)",
+    )
+
 
 def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     options = parser.parse_args(given)
     from translate.pipelines.preprocessing.dataset import Options
     from translate.pipelines.preprocessing.folders import prepare_pairs, prepare_side_by_side, prepare_unpaired
 
-    how = Options(options.val, options.split, options.seed, options.size, options.workers, options.overwrite)
+    size = getattr(options, "size", None)
+    how = Options(options.val, options.split, options.seed, size, options.workers, options.overwrite)
     shown = not options.json
     if options.task == "pairs":
-        suffixes = {"source_suffix": options.source_suffix, "target_suffix": options.target_suffix}
-        summary = prepare_pairs(options.source, options.target, options.output, how, **suffixes, show_progress=shown)
+        summary = prepare_pairs(
+            options.source,
+            options.target,
+            options.output,
+            how,
+            source_suffix=options.source_suffix,
+            target_suffix=options.target_suffix,
+            scale=options.scale,
+            show_progress=shown,
+        )
     elif options.task == "side-by-side":
         summary = prepare_side_by_side(
             options.folder, options.output, how, source_on=options.source_on, show_progress=shown
         )
+    elif options.task == "super-resolution":
+        from translate.pipelines.preprocessing.super_resolution import Making, prepare_super_resolution
+
+        making = Making(
+            options.scale, options.tile, tuple(options.reduce), options.min_detail, _degradation(options.degradation)
+        )
+        summary = prepare_super_resolution(options.folder, options.output, how, making, show_progress=shown)
     else:
         summary = prepare_unpaired(options.a, options.b, options.output, how, show_progress=shown)
     if options.json:
@@ -68,8 +124,18 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     else:
         counts = ", ".join(f"{split} {count}" for split, count in summary["splits"].items())
         unit = "pairs" if summary["kind"] == "paired" else "images"
-        sys.stdout.write(f"{unit}: {counts}; {summary['failed']} files failed. Manifest: {summary['manifest']}\n")
+        left_out = f", {summary['left_out']} left out" if summary["left_out"] else ""
+        failed = f"{summary['failed']} files failed{left_out}"
+        sys.stdout.write(f"{unit}: {counts}; {failed}. Manifest: {summary['manifest']}\n")
     return 1 if summary["failed"] else 0
+
+
+def _degradation(given: str) -> Any:
+    """The settings of a degradation, by its kind or from a YAML file."""
+    from translate.config import read_section
+    from translate.data.degrade import DegradationConfig
+
+    return DegradationConfig(kind=given) if given in ("bicubic", "real") else read_section(given, DegradationConfig)
 
 
 def _task(
