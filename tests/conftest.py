@@ -71,6 +71,7 @@ def small_recipe(folder: Path, objective: str = "pix2pix", /, **sections: dict) 
         "logging": {"every": 1, "samples_every": 4, "samples": 2},
         "checkpoint": {"every": 2},
     }
+    values["training"]["precision"] = "fp32"  # whatever auto chooses on this machine
     if not paired:
         values["data"] |= {"source": "a", "target": "b"}
         values["generator"] = {"name": "resnet", "width": 4, "blocks": 1, "upsample": "resize"}

@@ -10,6 +10,7 @@ from translate.losses import (
     ADVERSARIAL,
     bce_discriminator,
     bce_generator,
+    charbonnier,
     feature_matching,
     gradient_penalty,
     hinge_discriminator,
@@ -110,7 +111,22 @@ def test_l1_and_mse_are_the_mean_of_absolute_and_squared_differences():
     close(mse(prediction, torch.zeros(1, 2)), 5)
 
 
-@pytest.mark.parametrize("loss", [l1, mse])
+def test_charbonnier_is_epsilon_for_equal_images_and_l1_for_large_errors():
+    close(charbonnier(torch.ones(1, 2), torch.ones(1, 2)), 1e-3)
+    close(charbonnier(torch.tensor([[3.0, -5.0]]), torch.zeros(1, 2)), 4)
+    close(charbonnier(torch.tensor([[3.0]]), torch.zeros(1, 1), epsilon=4.0), 5)  # 3, 4, 5
+
+
+def test_charbonnier_is_smooth_where_l1_has_an_edge():
+    slopes = []
+    for error in (-1.0, -1e-6, 0.0, 1e-6, 1.0):
+        prediction = torch.tensor([error], dtype=torch.float64, requires_grad=True)
+        charbonnier(prediction, torch.zeros_like(prediction)).backward()
+        slopes.append(prediction.grad.item())
+    assert slopes == pytest.approx([-1, -1e-3, 0, 1e-3, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", [l1, mse, charbonnier])
 def test_image_distances_refuse_to_broadcast(loss):
     message = rf"{loss.__name__} needs equal shapes, got \(2, 3, 8, 8\) and \(2, 1, 8, 8\): bring both"
     with pytest.raises(ValueError, match=message):

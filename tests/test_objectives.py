@@ -1,11 +1,13 @@
 """Objectives: their terms on values that can be checked by hand, and the loop's rules around them."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from translate.data.batches import Paired, Unpaired
-from translate.objectives import OBJECTIVES, CycleGAN, Pix2Pix
+from translate.objectives import OBJECTIVES, CycleGAN, PerceptualGAN, Pix2Pix, Pixel
 from translate.objectives.terms import discriminator_terms, frozen, penalty_terms
 
 
@@ -45,6 +47,10 @@ def cyclegan(**settings):
     )
 
 
+def perceptual_gan(**settings):
+    return PerceptualGAN(generators={"generator": Scale(2.0)}, discriminators={"discriminator": Mean()}, **settings)
+
+
 PAIR = Paired(torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2), ["x", "y"])
 APART = Unpaired(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5), ["x"], ["y"])
 
@@ -81,6 +87,67 @@ def test_cyclegan_refuses_identity_between_kinds_of_other_channels():
     grey.out_channels = 3
     with pytest.raises(ValueError, match="the identity term needs kinds of equal channels"):
         CycleGAN(generators={"a_to_b": grey, "b_to_a": grey}, discriminators={})
+
+
+@pytest.mark.parametrize(("distance", "value"), [("l1", 2.0), ("mse", 4.0), ("charbonnier", (4 + 1e-6) ** 0.5)])
+def test_pixel_has_the_one_term_of_its_distance(distance, value):
+    objective = Pixel(generators={"generator": Scale(2.0)}, discriminators={}, distance=distance)
+    terms, fakes = objective.generator_terms(PAIR)  # output 2, target 0
+    assert {name: term.item() for name, term in terms.items()} == {f"g/{distance}": pytest.approx(value)}
+    assert (fakes, objective.comparisons(PAIR, fakes)) == ({}, {})
+    terms[f"g/{distance}"].backward()
+    assert objective.generators["generator"].factor.grad > 0
+
+
+def test_an_objective_without_a_discriminator_has_no_terms_of_one():
+    objective = Pixel(generators={"generator": Scale(2.0)}, discriminators={})
+    comparisons = objective.comparisons(PAIR, {})
+    assert discriminator_terms(comparisons, objective.adversarial, objective.real_label) == {}
+    assert penalty_terms(comparisons, "r1", 10.0) == {}
+
+
+def test_perceptual_gan_terms_are_those_of_the_papers():
+    terms, fakes = perceptual_gan(feature_matching_weight=10).generator_terms(PAIR)
+    # output 2, target 0; the discriminator sees the output alone: its logit is 2, its features are 4 against 0
+    assert {name: round(term.item(), 5) for name, term in terms.items()} == {
+        "g/gan": round(0.1 * math.log1p(math.exp(-2)), 5),  # the cross entropy of the logit towards 1
+        "g/l1": 2.0,
+        "g/feature_matching": 40.0,
+    }
+    assert fakes["output"].unique().tolist() == [2.0]
+    assert not fakes["output"].requires_grad
+
+
+def test_perceptual_gan_weighs_the_distance_of_features():
+    class Apart(nn.Module):
+        def forward(self, image, target):
+            return 3 * (image - target).abs().mean()
+
+    terms, _ = perceptual_gan(features=Apart(), perceptual_weight=0.5).generator_terms(PAIR)
+    assert terms["g/perceptual"].item() == 0.5 * 3 * 2
+    assert terms["g/perceptual"].requires_grad
+    with pytest.raises(
+        ValueError, match="a perceptual_weight needs features: give them, or set perceptual_weight to 0"
+    ):
+        perceptual_gan(perceptual_weight=0.5)
+
+
+def test_perceptual_gan_compares_targets_with_outputs():
+    objective = perceptual_gan()
+    discriminator, real, fake = objective.comparisons(PAIR, {"output": torch.full((2, 1, 2, 2), 3.0)})[""]
+    assert discriminator is objective.discriminators["discriminator"]
+    assert (real.unique().tolist(), fake.unique().tolist()) == ([0.0], [3.0])
+
+
+@pytest.mark.parametrize("name", ["l1_weight", "gan_weight", "perceptual_weight", "feature_matching_weight"])
+def test_perceptual_gan_refuses_negative_weights(name):
+    with pytest.raises(ValueError, match=rf"{name} must not be negative, got -0\.5: use 0 to leave the term out"):
+        perceptual_gan(**{name: -0.5})
+
+
+def test_perceptual_gan_refuses_a_label_that_its_loss_does_not_have():
+    with pytest.raises(ValueError, match="the hinge loss has no label to smooth"):
+        perceptual_gan(adversarial="hinge", real_label=0.9)
 
 
 def test_the_discriminator_term_compares_real_with_fake():
@@ -123,3 +190,7 @@ def test_frozen_leaves_what_was_frozen_before():
 def test_every_objective_says_which_channels_its_networks_have():
     assert OBJECTIVES["pix2pix"].discriminator_channels(1, 3) == {"discriminator": 4}
     assert OBJECTIVES["cyclegan"].generator_channels(1, 3) == {"a_to_b": (1, 3), "b_to_a": (3, 1)}
+    for name in ("pixel", "perceptual_gan"):
+        assert OBJECTIVES[name].generator_channels(1, 3) == {"generator": (1, 3)}
+    assert OBJECTIVES["pixel"].discriminator_channels(1, 3) == {}
+    assert OBJECTIVES["perceptual_gan"].discriminator_channels(1, 3) == {"discriminator": 3}

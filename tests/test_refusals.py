@@ -15,10 +15,11 @@ from translate.data.augment import Augmentation, Geometry, resized
 from translate.data.batches import Paired, collate_paired
 from translate.data.images import ImageError, from_array, write_picture
 from translate.recipe import ConfigError
+from translate.training.checks import check_recipe_fits
 from translate.training.loop import train
 from translate.training.pictures import check_pictures
 from translate.training.report import TrainingError
-from translate.training.setup import check_recipe_fits, find_files
+from translate.training.setup import find_files
 
 
 def check(recipe):

@@ -12,10 +12,13 @@ from safetensors.torch import load_file
 
 from translate.config import read_recipe, recipe_names
 from translate.data.datasets import PairedImages
+from translate.data.images import from_array, write_picture
+from translate.data.imresize import imresize
 from translate.history import ImagePool
-from translate.pipelines import Pipeline
+from translate.pipelines import Pipeline, load_pipeline
 from translate.pipelines.evaluation import evaluate_pairs
 from translate.recipe import ConfigError
+from translate.training.checks import check_recipe_fits
 from translate.training.describe import describe
 from translate.training.ema import Ema
 from translate.training.loop import train
@@ -23,31 +26,61 @@ from translate.training.precision import choose_precision
 from translate.training.records import read_log
 from translate.training.report import TrainingError
 from translate.training.schedule import learning_rate
-from translate.training.setup import build_networks, check_recipe_fits, count_parameters
+from translate.training.setup import build_networks, count_parameters
 from translate.training.validation import Figure
 
 SMALLER = {  # so that every recipe fits pictures of 48 x 40 pixels and a second or two
-    "data.resize": "32",
     "data.workers": "0",
     "generator.width": "4",
-    "discriminator.width": "4",
     "training.steps": "2",
     "training.batch_size": "1",
+    "training.precision": "fp32",
+    "training.start_from": "null",
 }
 
 
+@pytest.fixture
+def enlarging_folder(tmp_path, photographs):
+    """Make train/ with 2 and val/ with 1 pair of photographs and what is left of them at 1 / scale of the size."""
+
+    def make(scale):
+        for index, photograph in enumerate(photographs[:3]):
+            folder = tmp_path / "enlarging" / ("train" if index else "val")
+            small = imresize(photograph, (48 // scale, 40 // scale))
+            for side, array in (("source", small), ("target", photograph)):
+                (folder / side).mkdir(parents=True, exist_ok=True)
+                write_picture(from_array(array), folder / side / f"{index}.png")
+        return tmp_path / "enlarging"
+
+    return make
+
+
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_trains_two_steps_and_then_translates(name, tmp_path, paired_folder, unpaired_folder):
-    paired = read_recipe(name).data.kind == "paired"
-    overrides = SMALLER | {"data.folder": str(paired_folder if paired else unpaired_folder)}
-    if read_recipe(name).data.crop:
-        overrides["data.crop"] = "32"
-    if read_recipe(name).generator.name == "unet":
+def test_every_recipe_trains_two_steps_and_then_translates(
+    name, tmp_path, paired_folder, unpaired_folder, enlarging_folder
+):
+    recipe = read_recipe(name)
+    scale, crop = recipe.data.scale, 32 // recipe.data.scale
+    if scale > 1:
+        folder = enlarging_folder(scale)
+    else:
+        folder = unpaired_folder if recipe.data.kind == "unpaired" else paired_folder
+    overrides = SMALLER | {"data.folder": str(folder)}
+    if scale == 1:
+        overrides["data.resize"] = "32"
+    if recipe.data.crop:
+        overrides["data.crop"] = str(crop)
+    if recipe.discriminator:
+        overrides["discriminator.width"] = "4"
+    if recipe.generator.name == "unet":
         overrides["generator.depth"] = "5"
-    summary = train(read_recipe(name, overrides), tmp_path, show_progress=False)
+    if recipe.generator.name == "edsr":
+        overrides |= {"generator.blocks": "1", "generator.inner": "4"}
+    summary = train(read_recipe(name, overrides), tmp_path / "run", show_progress=False)
     assert summary["steps"] == 2
-    translation = Pipeline.from_pretrained(summary["model"])(Image.new("RGB", (37, 41)))
-    assert translation.size == (37, 41)
+    translation = load_pipeline(summary["model"])(Image.new("RGB", (37, 41)))
+    assert translation.size == (37 * scale, 41 * scale)
+    assert translation.mode == "RGB"
 
 
 def test_a_run_leaves_what_its_reader_needs(tmp_path, paired_folder):
@@ -219,15 +252,52 @@ def test_an_objective_needs_its_kind_of_data(paired_folder):
         check_recipe_fits(recipe)
 
 
-def test_a_precision_that_the_device_lacks_is_refused(caplog):
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({}, "fp32"),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512_f": True}, "fp32"),
+        ({"avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+    ],
+)
+def test_auto_is_bf16_on_a_cpu_that_has_units_for_it(monkeypatch, caplog, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     cpu = torch.device("cpu")
-    assert choose_precision("auto", cpu) == "fp32"
+    assert choose_precision("auto", cpu) == precision
+    assert choose_precision("bf16", cpu) == "bf16"
+    warned = "this device has no units for bf16, it can be many times slower than fp32, which auto chooses"
+    assert (warned in caplog.text) == (precision == "fp32")
+
+
+def test_auto_is_fp32_on_a_cpu_that_torch_knows_too_little_of(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # torch before 2.12
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((12, 0), "bf16")])
+def test_auto_is_bf16_on_a_gpu_that_has_units_for_it(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert choose_precision("auto", torch.device("cuda")) == precision
+
+
+def test_auto_is_fp32_on_other_devices():
+    assert choose_precision("auto", torch.device("mps")) == "fp32"
+
+
+def test_auto_is_resolved_and_kept_with_the_model(tmp_path, paired_folder, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    recipe = small_recipe(paired_folder, training={"precision": "auto", "steps": 2})
+    train(recipe, tmp_path / "run", show_progress=False)
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["training"]["precision"] == "bf16"
+
+
+def test_a_precision_that_the_device_lacks_is_refused():
+    cpu = torch.device("cpu")
     with pytest.raises(ConfigError, match=r"training\.precision fp16 needs a GPU"):
         choose_precision("fp16", cpu)
     with pytest.raises(ConfigError, match="fp64 does not exist on Apple GPUs"):
         choose_precision("fp64", torch.device("mps"))
-    choose_precision("bf16", cpu)
-    assert "bf16 on a CPU is often many times slower" in caplog.text
 
 
 def test_cyclegan_between_grey_and_colour_needs_no_identity_term(unpaired_folder, tmp_path):

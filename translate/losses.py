@@ -133,6 +133,18 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().mean()
 
 
+def charbonnier(prediction: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt(error^2 + epsilon^2) (Lai et al. 2017, arXiv:1704.03915): L1, but smooth at 0.
+
+    `epsilon`, its value for equal images, for errors far above it the same as `l1`.
+
+    Raises:
+        ValueError: unless the shapes are equal, because silent broadcasting would hide a bug.
+    """
+    _check_shapes("charbonnier", prediction, target)
+    return ((prediction - target).square() + epsilon**2).sqrt().mean()
+
+
 def feature_matching(fake_outputs: list[list[Tensor]], real_outputs: list[list[Tensor]]) -> Tensor:
     """How far the discriminator's activations of fake images are from those of real ones (Wang et al. 2018,
     arXiv:1711.11585): the L1 distance, averaged over the layers in front of the logits, then over the scales.

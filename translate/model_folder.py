@@ -1,6 +1,7 @@
 """The model folder: config.json and safetensors, everything needed to rebuild and to use a model."""
 
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -10,11 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from torch import nn
 
 import translate
-from translate.checkpoint import CheckpointError, load_weights, recover_folder, save_tensors, write_folder
+from translate.checkpoint import (
+    CheckpointError,
+    load_tensors,
+    load_weights,
+    recover_folder,
+    save_tensors,
+    write_folder,
+)
 from translate.data.intensity import IntensityRange
 from translate.data.splits import RangeConfig
 from translate.networks import GENERATORS
 
+logger = logging.getLogger(__name__)
 CONFIG = "config.json"
 FILES = (CONFIG, "*.safetensors", "README.md")  # what makes a model folder; nothing else is copied, up or down
 Name = Annotated[str, StringConstraints(pattern=r"^\w+$")]  # of a network: it becomes a file name
@@ -162,6 +171,34 @@ def check_replaceable(folder: Path) -> None:
         )
 
 
+def load_parts(folder: Path, networks: dict[str, nn.Module]) -> None:
+    """Start networks from what fits of a model folder: tensors of one name and shape; the others stay as they are.
+
+    So a super-resolver for x4 begins with the trunk of one for x2, and a GAN with the generator of a pixel stage.
+
+    Raises:
+        CheckpointError: nothing of any network fits.
+    """
+    read_config(folder)
+    taken = 0
+    for name, network in networks.items():
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            logger.info("%s begins anew: %s has no such network", name, folder)
+            continue
+        own = network.state_dict()
+        fitting = {k: t for k, t in load_tensors(path).items() if k in own and own[k].shape == t.shape}
+        network.load_state_dict(own | fitting)
+        taken += len(fitting)
+        new = sorted(own.keys() - fitting.keys())
+        shown = f", {', '.join(new[:3])}{' and more' if len(new) > 3 else ''} begin anew" if new else ""
+        logger.info("%s takes over %d of %d tensors of %s%s", name, len(fitting), len(own), folder, shown)
+    if not taken:
+        raise CheckpointError(
+            f"nothing in {folder} fits the networks of the recipe ({', '.join(networks)}): give a model of their kind"
+        )
+
+
 def load_into(folder: Path, networks: dict[str, nn.Module]) -> None:
     """Start networks from the weights of a model folder, discriminators included.
 
@@ -172,13 +209,17 @@ def load_into(folder: Path, networks: dict[str, nn.Module]) -> None:
     have = config.generators.keys() | config.discriminators.keys()
     for name, network in networks.items():
         if name not in have:
-            raise CheckpointError(f"{folder} has no network {name!r} to start from: it has {', '.join(sorted(have))}")
+            raise CheckpointError(
+                f"{folder} has no network {name!r} to start from: it has {', '.join(sorted(have))}; "
+                "training.start_partly takes over what there is"
+            )
         try:
             load_weights(network, folder / f"{name}.safetensors")
         except CheckpointError as error:
             settings = {**config.generators, **config.discriminators}[name]
             raise CheckpointError(
-                f"{error}; the model's {name} is {settings.name} with {settings.arguments}: give the recipe the same"
+                f"{error}; the model's {name} is {settings.name} with {settings.arguments}: give the recipe the same, "
+                "or set training.start_partly to take over what fits"
             ) from None
 
 

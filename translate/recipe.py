@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 else:
     GeneratorConfig = _one_of(GENERATORS, {"in_channels", "out_channels"})
     DiscriminatorConfig = _one_of(DISCRIMINATORS, {"in_channels"})
-    ObjectiveConfig = _one_of(OBJECTIVES, {"generators", "discriminators"})
+    ObjectiveConfig = _one_of(OBJECTIVES, {"generators", "discriminators", "features"})
 
 
 class InitialisationConfig(Section):
     """How the weights start."""
 
-    kind: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
+    kind: Literal["normal", "xavier", "kaiming", "orthogonal", "constructor"] = "normal"
     gain: float = Field(0.02, gt=0)  # standard deviation of the normal one
 
 
@@ -92,6 +92,7 @@ class TrainingConfig(Section):
     image_pool: int = Field(0, ge=0)  # past fakes shown to the discriminators again; 50 in CycleGAN, 0: none
     ema_half_life: float = Field(0.0, ge=0)  # in images; 0: no average of the generators' weights
     start_from: str | None = None  # model folder or hub id whose networks are the start
+    start_partly: bool = False  # True: take over what fits from start_from, and begin the rest anew (another scale)
     compile: bool = False
     channels_last: bool = False
     seed: int = Field(0, ge=0, lt=2**32)
@@ -127,7 +128,7 @@ class Recipe(Section):
     follow_input_channels: bool = False  # True: grey in, grey out, whatever the model's channels (restoration)
     data: DataConfig = DataConfig()
     generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
+    discriminator: DiscriminatorConfig | None = None  # of an objective that has one
     initialisation: InitialisationConfig = InitialisationConfig()
     objective: ObjectiveConfig
     optimizer: OptimizerConfig = OptimizerConfig()

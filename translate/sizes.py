@@ -9,12 +9,19 @@ def padded_side(side: int, multiple: int, minimum: int) -> int:
     return max(minimum + -minimum % multiple, side + -side % multiple)
 
 
-def pad_to_rule(images: Tensor, generator: nn.Module) -> Tensor:
-    """Pad (N, C, H, W) at the bottom and on the right, by reflection, to the generator's size rule."""
+def pad_to_rule(images: Tensor, generator: nn.Module, scale: int = 1) -> Tensor:
+    """Pad (N, C, H, W) at the bottom and on the right, by reflection, to the generator's size rule.
+
+    Args:
+        scale: of images that belong to an input `scale` times smaller, such as the targets of super-resolution: they
+            are padded as that input is, pixel by pixel of it.
+    """
     multiple, minimum = int(generator.size_multiple), int(generator.size_minimum)  # type: ignore[arg-type]
     height, width = images.shape[-2:]
-    rows = _mirrored(height, padded_side(height, multiple, minimum), images.device)
-    columns = _mirrored(width, padded_side(width, multiple, minimum), images.device)
+    rows, columns = (
+        _enlarged(_mirrored(side // scale, padded_side(side // scale, multiple, minimum), images.device), scale)
+        for side in (height, width)
+    )
     if len(rows) == height and len(columns) == width:
         return images
     return images[..., rows, :][..., columns]
@@ -33,6 +40,13 @@ def centre_crop(images: list[Tensor]) -> Tensor:
     lefts = [(i.shape[-1] - width) // 2 for i in images]
     cut = [i[:, t : t + height, s : s + width] for i, t, s in zip(images, tops, lefts, strict=True)]
     return torch.stack(cut)
+
+
+def _enlarged(places: Tensor, scale: int) -> Tensor:
+    """The indices of the `scale` pixels of each place, in their reverse order where the places run backwards."""
+    backwards = torch.diff(places, prepend=places[:1] - 1) < 0
+    within = torch.arange(scale, device=places.device)
+    return (places[:, None] * scale + torch.where(backwards[:, None], within.flip(0), within)).flatten()
 
 
 def _mirrored(side: int, wanted: int, device: torch.device) -> Tensor:

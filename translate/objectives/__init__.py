@@ -5,7 +5,9 @@ from typing import Any, Protocol
 from torch import nn
 
 from translate.objectives.cyclegan import CycleGAN
+from translate.objectives.perceptual_gan import PerceptualGAN
 from translate.objectives.pix2pix import Pix2Pix
+from translate.objectives.pixel import Pixel
 from translate.objectives.terms import Comparisons, Fakes, Terms
 
 
@@ -26,4 +28,9 @@ class Objective(Protocol):
         ...
 
 
-OBJECTIVES: dict[str, Any] = {"pix2pix": Pix2Pix, "cyclegan": CycleGAN}
+OBJECTIVES: dict[str, Any] = {
+    "pix2pix": Pix2Pix,
+    "cyclegan": CycleGAN,
+    "pixel": Pixel,
+    "perceptual_gan": PerceptualGAN,
+}

@@ -40,6 +40,7 @@ class CycleGAN:
     real_label: float = 1.0
 
     kind: ClassVar[str] = "unpaired"
+    enlarges: ClassVar[bool] = False  # what is translated back must have the size that it had
 
     def __post_init__(self) -> None:
         check_settings(

@@ -34,6 +34,7 @@ class Pix2Pix:
     real_label: float = 1.0
 
     kind: ClassVar[str] = "paired"
+    enlarges: ClassVar[bool] = False  # source and translation lie side by side before the discriminator
 
     def __post_init__(self) -> None:
         check_settings(

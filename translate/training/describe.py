@@ -5,13 +5,13 @@ from translate.data.images import probe_picture
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
 from translate.recipe import Recipe
+from translate.training.checks import check_recipe_fits
 from translate.training.pictures import check_pictures
 from translate.training.precision import choose_precision
 from translate.training.setup import (
     Splits,
     build_networks,
     build_objective,
-    check_recipe_fits,
     count_parameters,
     find_files,
 )

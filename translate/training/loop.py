@@ -19,6 +19,7 @@ from translate.data.sampling import StepSampler
 from translate.processes import process_state
 from translate.recipe import Recipe
 from translate.sizes import pad_to_rule
+from translate.training.checks import check_recipe_fits
 from translate.training.interrupt import stop_requests
 from translate.training.pictures import check_pictures
 from translate.training.precision import Precision, choose_precision
@@ -29,7 +30,6 @@ from translate.training.schedule import learning_rate
 from translate.training.setup import (
     build_datasets,
     build_networks,
-    check_recipe_fits,
     find_files,
     prepare,
 )
@@ -182,15 +182,15 @@ def _batches(run: Run) -> Iterator[Any]:
     rule = next(iter(run.trained.networks.generators.values()))
     layout = torch.channels_last if training.channels_last else torch.contiguous_format
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
+    scales = {"target": run.recipe.data.scale}
     for batch in loader:
         moved = send_to_device(batch, accelerator.device, non_blocking=True)
-        yield type(moved)(*(_arrange(v, rule, dtype, layout) if isinstance(v, torch.Tensor) else v for v in moved))
-
-
-def _arrange(
-    images: torch.Tensor, rule: torch.nn.Module, dtype: torch.dtype, layout: torch.memory_format
-) -> torch.Tensor:
-    return pad_to_rule(images, rule).to(dtype, memory_format=layout)
+        arranged = {
+            name: pad_to_rule(images, rule, scales.get(name, 1)).to(dtype, memory_format=layout)
+            for name, images in moved._asdict().items()
+            if isinstance(images, torch.Tensor)
+        }
+        yield moved._replace(**arranged)
 
 
 def _set_learning_rates(run: Run) -> float:
@@ -209,6 +209,6 @@ def _set_learning_rates(run: Run) -> float:
         (optimizers.generator, settings.learning_rate),
         (optimizers.discriminator, discriminator_rate),
     ):
-        for group in optimizer.param_groups:
+        for group in optimizer.param_groups if optimizer else ():
             group["lr"] = peak * factor
     return settings.learning_rate * factor

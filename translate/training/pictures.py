@@ -19,6 +19,8 @@ def check_pictures(recipe: Recipe, splits: Splits) -> None:
         ConfigError: naming some of them with their sizes.
     """
     _check_one_size(recipe, splits.train)
+    if recipe.data.scale != 1 or recipe.data.kind == "degraded":
+        _check_crop_fits(recipe.data, splits.train)
     if splits.val is not None:
         _check_measurable(recipe, splits.val)
 
@@ -34,7 +36,8 @@ def _check_one_size(recipe: Recipe, train: Split) -> None:
     if data.crop is not None or reason is None:
         return
     examples: dict[tuple[int, int], Path] = {}
-    for path, (height, width) in _sizes(data, train.files()):
+    several = data.scale != 1  # the crops have one size if the sources have
+    for path, (height, width) in _sources(data, train) if several else _sizes(data, train.files()):
         examples.setdefault((height, width), path)
         if data.rotate90:
             examples.setdefault((width, height), path)
@@ -43,10 +46,24 @@ def _check_one_size(recipe: Recipe, train: Split) -> None:
         raise ConfigError(f"{reason} needs training images of one size, got {listed} (W x H): set data.crop")
 
 
+def _check_crop_fits(data: DataConfig, train: Split) -> None:
+    """Pictures of several scales are not padded to the crop."""
+    small = [
+        f"{path.name} ({width} x {height})"
+        for path, (height, width) in _sources(data, train)
+        if data.crop and min(height, width) < data.crop
+    ]
+    if small:
+        raise ConfigError(
+            f"{len(small)} sources in train/ are smaller than data.crop {data.crop}: {shown(small)} (W x H): lower it, "
+            "or leave them out"
+        )
+
+
 def _check_measurable(recipe: Recipe, val: Split) -> None:
     paired, count = recipe.data.kind != "unpaired", recipe.validation.images
     minimum, figure = (SSIM_WINDOW, "SSIM") if paired else (SWD_SMALLEST, "the sliced Wasserstein distance")
-    files = [pair.source for pair in val.pairs[:count]] + val.a[:count] + val.b[:count]
+    files = [pair.target for pair in val.pairs[:count]] + val.a[:count] + val.b[:count]
     small = [
         f"{path.name} ({width} x {height})"
         for path, (height, width) in _sizes(recipe.data, files)
@@ -62,6 +79,15 @@ def _check_measurable(recipe: Recipe, val: Split) -> None:
 def _sizes(data: DataConfig, files: Iterable[Path]) -> Iterable[tuple[Path, tuple[int, int]]]:
     """(H, W) of each picture as the model is shown it, before the crop."""
     halves = 2 if data.kind == "side_by_side" else 1
+    multiple = data.scale if data.kind == "degraded" else 1  # what is over is cut off
     for path in files:
         info = probe_picture(path)
-        yield path, resized(info.height, info.width // halves, data.resize)
+        height, width = resized(info.height, info.width // halves, data.resize)
+        yield path, (height // multiple * multiple, width // multiple * multiple)
+
+
+def _sources(data: DataConfig, train: Split) -> Iterable[tuple[Path, tuple[int, int]]]:
+    """(H, W) of each source of pairs; of kind degraded they are made of the targets."""
+    divisor = data.scale if data.kind == "degraded" else 1
+    for path, (height, width) in _sizes(data, (pair.source for pair in train.pairs)):
+        yield path, (height // divisor, width // divisor)

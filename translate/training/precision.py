@@ -13,18 +13,27 @@ Precision = Literal["fp32", "bf16", "fp16", "fp64"]
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """Resolve "auto": bf16 on CUDA devices with units for it (compute capability 8), fp32 everywhere else.
+    """Resolve "auto": bf16 where the device has units for it, fp32 everywhere else.
+
+    These are CUDA devices of compute capability 8 and more, and CPUs with AVX512-BF16 or AMX, which train networks of
+    convolutions about twice as fast; CPUs without are many times slower in bf16 than in fp32.
 
     Raises:
         ConfigError: fp16 or fp64 where the device cannot do it.
     """
     if wanted == "auto":
-        good = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        return "bf16" if good else "fp32"
+        return "bf16" if _has_bf16_units(device) else "fp32"
     if wanted == "fp16" and device.type == "cpu":
         raise ConfigError("training.precision fp16 needs a GPU, this run is on the CPU: use fp32, or auto")
     if wanted == "fp64" and device.type == "mps":
         raise ConfigError("training.precision fp64 does not exist on Apple GPUs: use fp32, or auto")
-    if wanted == "bf16" and device.type == "cpu":
-        logger.warning("bf16 on a CPU is often many times slower than fp32: auto would choose fp32 here")
+    if wanted == "bf16" and not _has_bf16_units(device):
+        logger.warning("this device has no units for bf16, it can be many times slower than fp32, which auto chooses")
     return wanted  # type: ignore[return-value]
+
+
+def _has_bf16_units(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.12 and later
+    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))

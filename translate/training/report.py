@@ -107,8 +107,7 @@ def _export(run: Run, folder: Path) -> None:
         return
     networks = run.trained.networks
     assert run.recipe.data.folder is not None
-    recipe = run.recipe.to_json()
-    recipe["data"]["folder"] = None  # a path of this machine means nothing elsewhere
+    recipe = _without_paths(run.recipe.to_json())
     config = ModelConfig(
         task=run.recipe.task,
         follow_input_channels=run.recipe.follow_input_channels,
@@ -124,6 +123,17 @@ def _export(run: Run, folder: Path) -> None:
         },
     )
     save_model(folder, config, {**run.trained.shown_generators(), **networks.discriminators})
+
+
+def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe as the model folder keeps it: a path of this machine means nothing elsewhere."""
+    recipe["data"]["folder"] = None
+    start = recipe["training"]["start_from"]
+    if start and Path(start).is_dir():
+        recipe["training"]["start_from"] = None
+    if recipe["objective"].get("feature_weights"):
+        recipe["objective"]["feature_weights"] = None
+    return recipe
 
 
 def _draw(run: Run) -> None:

@@ -19,6 +19,7 @@ MAY_CHANGE = (  # keys that a resumed run may give anew: they do not touch what 
     "training.batch_size",  # with another number of processes; load_training compares the images a step
     "training.compile",
     "training.start_from",
+    "training.start_partly",
     "validation",
     "logging",
     "checkpoint",

@@ -15,11 +15,12 @@ from translate.data.cache import PictureCache
 from translate.data.datasets import PairedImages, UnpairedImages, build_dataset
 from translate.data.splits import Split, find_split, find_training
 from translate.history import ImagePool
-from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into
+from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into, load_parts
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise
-from translate.objectives import OBJECTIVES, Objective
+from translate.objectives import OBJECTIVES, Objective, PerceptualGAN
+from translate.perceptual import load_perceptual_loss
 from translate.recipe import ConfigError, Recipe
-from translate.sizes import padded_side
+from translate.training.checks import check_networks
 from translate.training.ema import Ema
 from translate.training.precision import Precision
 from translate.training.step import Optimizers
@@ -70,29 +71,6 @@ class Trained:
         return self.ema.networks if self.ema else self.networks.generators
 
 
-def check_recipe_fits(recipe: Recipe) -> None:
-    """Refuse combinations that the schema alone cannot see.
-
-    Raises:
-        ConfigError: naming the keys and what to set.
-    """
-    wanted = OBJECTIVES[recipe.objective.name].kind
-    paired = recipe.data.kind != "unpaired"
-    if paired != (wanted == "paired"):
-        raise ConfigError(
-            f"objective.name {recipe.objective.name!r} needs {wanted} data, got data.kind {recipe.data.kind!r}: "
-            "choose another recipe or set data.kind"
-        )
-    for side in ("source", "target"):
-        folder, wanted_range = getattr(recipe.data, side), getattr(recipe.data, f"{side}_range")
-        if Path(folder).is_absolute():
-            raise ConfigError(f"data.{side} must be the name of a folder in train/ and in val/, got {folder!r}")
-        try:
-            _ = wanted_range and wanted_range.build()
-        except ValueError as error:
-            raise ConfigError(f"data.{side}_range: {error}") from None
-
-
 def find_files(recipe: Recipe) -> Splits:
     """List and check the training and validation files."""
     return Splits(find_training(recipe.data), find_split(recipe.data, "val"))
@@ -109,7 +87,7 @@ def build_networks(recipe: Recipe) -> Networks:
     sides = {"source": Side(channels=data.source_channels, range=data.source_range)}
     sides["target"] = Side(channels=data.target_channels, range=data.target_range)
     generator = recipe.generator.model_dump()
-    discriminator = recipe.discriminator.model_dump()
+    discriminator = recipe.discriminator.model_dump() if recipe.discriminator else {}
 
     generator_configs, discriminator_configs = {}, {}
     for index, (name, channels) in enumerate(
@@ -131,14 +109,16 @@ def build_networks(recipe: Recipe) -> Networks:
     )
     for network in networks.all().values():
         initialise(network, recipe.initialisation.kind, recipe.initialisation.gain)
+    check_networks(recipe, networks.generators, networks.discriminators)
     return networks
 
 
 def build_objective(recipe: Recipe, networks: Networks) -> Objective:
-    """The recipe's objective over these networks. Raises ConfigError where they do not fit it, or the crop not them."""
-    _check_crop(recipe, networks)
+    """The recipe's objective over these networks. Raises ConfigError where they do not fit it."""
     settings = recipe.objective.model_dump()
     build = OBJECTIVES[settings.pop("name")]
+    if settings.get("perceptual_weight"):
+        settings["features"] = load_perceptual_loss(settings["feature_weights"])
     try:
         objective: Objective = build(generators=networks.generators, discriminators=networks.discriminators, **settings)
     except ValueError as error:
@@ -150,8 +130,10 @@ def prepare(recipe: Recipe, networks: Networks, accelerator: Accelerator, precis
     """Place the networks on the device, start them from a model if asked, and wrap them for Accelerate."""
     objective = build_objective(recipe, networks)
     if recipe.training.start_from:
-        load_into(find_model(recipe.training.start_from), networks.all())
-    for network in networks.all().values():
+        load = load_parts if recipe.training.start_partly else load_into
+        load(find_model(recipe.training.start_from), networks.all())
+    features = [objective.features] if isinstance(objective, PerceptualGAN) and objective.features else []
+    for network in (*networks.all().values(), *features):
         _arrange(network, recipe, accelerator.device, precision)
     half_life = recipe.training.ema_half_life
     ema = Ema(networks.generators, half_life) if half_life else None
@@ -159,7 +141,8 @@ def prepare(recipe: Recipe, networks: Networks, accelerator: Accelerator, precis
     generators = {name: accelerator.prepare(network) for name, network in networks.generators.items()}
     discriminators = {name: accelerator.prepare(network) for name, network in networks.discriminators.items()}
     wrapped = dataclasses.replace(objective, generators=generators, discriminators=discriminators)  # type: ignore[type-var]
-    optimizers = Optimizers(accelerator.prepare(plain.generator), accelerator.prepare(plain.discriminator))
+    critic = accelerator.prepare(plain.discriminator) if plain.discriminator else None
+    optimizers = Optimizers(accelerator.prepare(plain.generator), critic)
     pool = ImagePool(recipe.training.image_pool, recipe.training.seed)
     return Trained(networks, wrapped, optimizers, plain, ema, pool)
 
@@ -202,20 +185,6 @@ def _build(side: str, registry: dict[str, type[nn.Module]], config: NetworkConfi
     return network
 
 
-def _check_crop(recipe: Recipe, networks: Networks) -> None:
-    """Training pictures must not be smaller than what a discriminator judges, after padding for the generators."""
-    if recipe.data.crop is None:
-        return
-    for name, judge in networks.discriminators.items():
-        for generator in networks.generators.values():
-            side = padded_side(recipe.data.crop, int(generator.size_multiple), int(generator.size_minimum))  # type: ignore[arg-type]
-            if side < int(judge.size_minimum):  # type: ignore[arg-type]
-                raise ConfigError(
-                    f"data.crop {recipe.data.crop} gives pictures of {side} pixels, and the {name} needs at least "
-                    f"{judge.size_minimum}: raise data.crop or choose fewer discriminator.layers"
-                )
-
-
 def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision: Precision) -> None:
     network.to(device)
     if precision == "fp64":
@@ -228,15 +197,11 @@ def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision
 
 def _optimizers(recipe: Recipe, networks: Networks, *, fused: bool) -> Optimizers:
     settings = recipe.optimizer
-    rates = (settings.learning_rate, settings.discriminator_learning_rate or settings.learning_rate)
-    sides = (networks.generators, networks.discriminators)
-    generator, discriminator = (
-        torch.optim.Adam(
-            [p for network in side.values() for p in network.parameters() if p.requires_grad],
-            lr=rate,
-            betas=settings.betas,
-            fused=fused,
-        )
-        for rate, side in zip(rates, sides, strict=True)
-    )
-    return Optimizers(generator, discriminator)
+
+    def adam(side: dict[str, nn.Module], rate: float) -> torch.optim.Optimizer:
+        weights = [p for network in side.values() for p in network.parameters() if p.requires_grad]
+        return torch.optim.Adam(weights, lr=rate, betas=settings.betas, fused=fused)
+
+    critic_rate = settings.discriminator_learning_rate or settings.learning_rate
+    critic = adam(networks.discriminators, critic_rate) if networks.discriminators else None
+    return Optimizers(adam(networks.generators, settings.learning_rate), critic)

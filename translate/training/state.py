@@ -37,11 +37,12 @@ def save_training(root: Path, trained: Trained, progress: Progress, accelerator:
     tensors = {
         "networks": _flat({name: net.state_dict() for name, net in trained.networks.all().items()}),
         "generator_optimizer": optimizer_tensors(trained.plain_optimizers.generator),
-        "discriminator_optimizer": optimizer_tensors(trained.plain_optimizers.discriminator),
         "pool": trained.pool.state(),
         "running": progress.running.sums,
         "random": _flat({str(rank): state for rank, state in enumerate(randoms)}),
     }
+    if trained.plain_optimizers.discriminator:
+        tensors["discriminator_optimizer"] = optimizer_tensors(trained.plain_optimizers.discriminator)
     if trained.ema:
         tensors["ema"] = trained.ema.state()
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else None
@@ -76,7 +77,8 @@ def load_training(root: Path, trained: Trained, accelerator: Accelerator, images
     for name, network in trained.networks.all().items():
         network.load_state_dict(_part(stored.tensors["networks"], name))
     load_optimizer(trained.plain_optimizers.generator, stored.tensors["generator_optimizer"])
-    load_optimizer(trained.plain_optimizers.discriminator, stored.tensors["discriminator_optimizer"])
+    if trained.plain_optimizers.discriminator:
+        load_optimizer(trained.plain_optimizers.discriminator, stored.tensors["discriminator_optimizer"])
     trained.pool.load(stored.tensors["pool"], accelerator.device)
     if trained.ema:
         for name, network in trained.ema.networks.items():

@@ -17,10 +17,10 @@ from translate.recipe import PenaltyConfig
 
 @dataclass(frozen=True)
 class Optimizers:
-    """One optimizer a side."""
+    """One optimizer a side; none for the discriminators of an objective that has none."""
 
     generator: Optimizer
-    discriminator: Optimizer
+    discriminator: Optimizer | None
 
 
 def train_step(
@@ -51,8 +51,9 @@ def train_step(
     critic_terms = discriminator_terms(comparisons, objective.adversarial, objective.real_label)
     if penalty is not None and penalty.kind != "none":
         critic_terms |= penalty_terms(comparisons, penalty.kind, penalty.weight * penalty.every)
-    accelerator.backward(total(critic_terms))
-    _update(optimizers.discriminator, objective.discriminators.values(), accelerator, clip_norm)
+    if optimizers.discriminator is not None:
+        accelerator.backward(total(critic_terms))
+        _update(optimizers.discriminator, objective.discriminators.values(), accelerator, clip_norm)
 
     return {name: term.detach() for name, term in {**generator_terms, **critic_terms}.items()}
 

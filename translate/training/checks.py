@@ -1,0 +1,98 @@
+"""What the schema of a recipe alone cannot see: settings that do not fit one another."""
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from translate.data.splits import DataConfig
+from translate.objectives import OBJECTIVES
+from translate.recipe import ConfigError, Recipe
+from translate.sizes import padded_side
+
+logger = logging.getLogger(__name__)
+
+
+def check_recipe_fits(recipe: Recipe) -> None:
+    """Refuse combinations of settings.
+
+    Raises:
+        ConfigError: naming the keys and what to set.
+    """
+    objective = OBJECTIVES[recipe.objective.name]
+    judged = bool(objective.discriminator_channels(recipe.data.source_channels, recipe.data.target_channels))
+    if judged != (recipe.discriminator is not None):
+        raise ConfigError(
+            f"objective.name {recipe.objective.name!r} needs {'a' if judged else 'no'} discriminator, and the recipe "
+            f"has {'none: add a section discriminator' if judged else 'one: set discriminator to null'}"
+        )
+    wanted = objective.kind
+    paired = recipe.data.kind != "unpaired"
+    if paired != (wanted == "paired"):
+        raise ConfigError(
+            f"objective.name {recipe.objective.name!r} needs {wanted} data, got data.kind {recipe.data.kind!r}: "
+            "choose another recipe or set data.kind"
+        )
+    _check_scale(recipe.data, recipe.objective.name)
+    if recipe.objective.name == "perceptual_gan" and not recipe.training.start_from:
+        logger.warning("a GAN stage begins with a pixel stage: name its model with --training.start_from")
+    for side in ("source", "target"):
+        folder, wanted_range = getattr(recipe.data, side), getattr(recipe.data, f"{side}_range")
+        if Path(folder).is_absolute():
+            raise ConfigError(f"data.{side} must be the name of a folder in train/ and in val/, got {folder!r}")
+        try:
+            _ = wanted_range and wanted_range.build()
+        except ValueError as error:
+            raise ConfigError(f"data.{side}_range: {error}") from None
+
+
+def _check_scale(data: DataConfig, objective: str) -> None:
+    enlarging = data.scale != 1
+    if (enlarging or data.kind == "degraded") and (data.resize or data.zoom or data.rotate):
+        raise ConfigError(
+            "super-resolution needs pictures whose pixels stay as they are: leave out data.resize, data.zoom and "
+            "data.rotate"
+        )
+    if enlarging and data.kind not in ("paired", "degraded"):
+        raise ConfigError(f"data.scale {data.scale} needs data.kind paired or degraded, got {data.kind!r}")
+    if enlarging and not OBJECTIVES[objective].enlarges:
+        able = ", ".join(name for name, build in OBJECTIVES.items() if build.enlarges)
+        raise ConfigError(
+            f"objective.name {objective!r} needs pictures of one size, got data.scale {data.scale}: choose {able}, or "
+            "set data.scale to 1"
+        )
+    if data.kind == "degraded" and not enlarging and data.degradation.kind == "bicubic":
+        raise ConfigError(
+            "data.kind degraded with data.degradation.kind bicubic changes nothing at data.scale 1: set another scale, "
+            "or data.degradation.kind real"
+        )
+
+
+def check_networks(recipe: Recipe, generators: dict[str, nn.Module], discriminators: dict[str, nn.Module]) -> None:
+    """Refuse networks that do not fit the data.
+
+    Raises:
+        ConfigError: the generators enlarge by another scale, or the crop is too small for a discriminator.
+    """
+    scales = {int(network.scale) for network in generators.values()}  # type: ignore[arg-type]
+    if scales != {recipe.data.scale}:
+        raise ConfigError(
+            f"generator {recipe.generator.name!r} enlarges {scales.pop()} times, and data.scale is "
+            f"{recipe.data.scale}: set generator.scale and data.scale alike"
+        )
+    _check_crop(recipe, generators, discriminators)
+
+
+def _check_crop(recipe: Recipe, generators: dict[str, nn.Module], discriminators: dict[str, nn.Module]) -> None:
+    """Training pictures must not be smaller than what a discriminator judges, after padding for the generators."""
+    if recipe.data.crop is None:
+        return
+    for name, judge in discriminators.items():
+        for generator in generators.values():
+            side = padded_side(recipe.data.crop, int(generator.size_multiple), int(generator.size_minimum))  # type: ignore[arg-type]
+            side *= recipe.data.scale
+            if side < int(judge.size_minimum):  # type: ignore[arg-type]
+                raise ConfigError(
+                    f"data.crop {recipe.data.crop} gives pictures of {side} pixels, and the {name} needs at least "
+                    f"{judge.size_minimum}: raise data.crop or choose fewer discriminator.layers"
+                )
