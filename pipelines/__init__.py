@@ -3,6 +3,8 @@
 if __name__ == "pipelines":
     raise ImportError("the folder pipelines/ is imported as translate.pipelines: write 'import translate.pipelines'")
 
+from translate.pipelines.inference.load import load_pipeline
 from translate.pipelines.inference.pipeline import Pipeline
+from translate.pipelines.inference.super_resolution import OutputSize, SuperResolution
 
-__all__ = ["Pipeline"]
+__all__ = ["OutputSize", "Pipeline", "SuperResolution", "load_pipeline"]

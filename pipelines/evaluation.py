@@ -72,11 +72,11 @@ def evaluate_pairs(
     shown = tqdm(pairs, unit="image", disable=not show_progress)
     measured = [_measure(pipeline, pair, size) for pair in shown]
     rows = [one.row for one in measured]
-    summary: dict[str, Any] = {"images": len(rows), "psnr": _mean(rows, "psnr"), "ssim": _mean(rows, "ssim")}
+    summary: dict[str, Any] = {"images": len(rows), "psnr": mean_of(rows, "psnr"), "ssim": mean_of(rows, "ssim")}
     summary["swd"] = _distance([m.output for m in measured], [m.target for m in measured])
     summary["do_nothing"] = _do_nothing(measured)
     if csv_path is not None:
-        _write_csv(rows, csv_path)
+        write_csv(rows, csv_path)
     return summary | {"csv": str(csv_path) if csv_path else None}
 
 
@@ -119,13 +119,13 @@ def _do_nothing(measured: list[Measured]) -> dict[str, Any] | None:
         return None
     rows = [one.row for one in measured]
     return {
-        "psnr": _mean(rows, "psnr_do_nothing"),
-        "ssim": _mean(rows, "ssim_do_nothing"),
+        "psnr": mean_of(rows, "psnr_do_nothing"),
+        "ssim": mean_of(rows, "ssim_do_nothing"),
         "swd": _distance(sources, [one.target for one in measured]),
     }
 
 
-def _mean(rows: list[dict[str, Any]], key: str) -> float | None:
+def mean_of(rows: list[dict[str, Any]], key: str) -> float | None:
     values = [row[key] for row in rows if row[key] is not None]
     return sum(values) / len(values) if values else None
 
@@ -140,7 +140,7 @@ def _distance(outputs: list[Tensor], targets: list[Tensor]) -> float | None:
     return sliced_wasserstein(made, wanted)["mean"]
 
 
-def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     with open(aside, "w", newline="", encoding="utf-8") as file:

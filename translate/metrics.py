@@ -5,6 +5,7 @@ All are computed in float64 (float32 on MPS, which has none) and without gradien
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 SSIM_WINDOW = 11  # pixels
 SWD_SMALLEST = 16  # pixels, shorter side of the coarsest level
 PATCH = 7  # pixels, side of the patches of sliced_wasserstein
+STUDIO_LUMA = (65.481, 128.553, 24.966)  # of R, G, B in [0, 1]: ITU-R Recommendation BT.601, 219 steps above 16
 
 
 @torch.no_grad()
@@ -66,6 +68,55 @@ def ssim(prediction: Tensor, target: Tensor, *, data_range: float) -> Tensor:
     # eps=0: kornia's default would lower the similarity of images with a small data range.
     similarity: Tensor = ssim_map(one, two, SSIM_WINDOW, max_val=float(data_range), eps=0.0, padding="valid")
     return similarity.flatten(1).mean(dim=1)
+
+
+@torch.no_grad()
+def gradient_energy(images: Tensor) -> Tensor:
+    """Mean squared gradient of each image: how sharp it is, and how noisy, for it cannot tell these apart.
+
+    Squared differences of neighbouring pixels, the horizontal plus the vertical ones, each averaged over its places
+    and the channels: 0 for a constant image, 1 for one that grows by 1 with every pixel to the right.
+
+    Args:
+        images: (N, C, H, W), of any dtype, H and W at least 2.
+
+    Returns:
+        (N,), in squared values per squared pixel.
+
+    Raises:
+        ValueError: for other shapes.
+    """
+    if images.ndim != 4 or min(images.shape[-2:]) < 2:
+        raise ValueError(
+            f"gradient_energy needs images (N, C, H, W) with sides of at least 2 pixels, got {tuple(images.shape)}: "
+            "give larger images, one batch at a time"
+        )
+    down, right = (_wide(images).diff(dim=axis).square().flatten(1).mean(dim=1) for axis in (-2, -1))
+    return down + right
+
+
+def studio_luma(pixels: np.ndarray) -> np.ndarray:
+    """Y of BT.601 in studio range, on which super-resolution is measured: 16 for black, 235 for white, not rounded.
+
+    Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255. A grey picture is Y already, from 0 to 255, as the literature has
+    it. The YCbCr of OpenCV and Pillow has full range, which costs 1.3 dB.
+
+    Args:
+        pixels: uint8 (H, W, 1) grey or (H, W, 3) RGB.
+
+    Returns:
+        float64 (H, W).
+
+    Raises:
+        ValueError: for other shapes or dtypes.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+        raise ValueError(
+            f"studio_luma needs uint8 (H, W, 1) or (H, W, 3), got {pixels.dtype} {pixels.shape}: convert it first"
+        )
+    if pixels.shape[2] == 1:
+        return pixels[..., 0].astype(np.float64)
+    return 16 + pixels @ (np.array(STUDIO_LUMA) / 255)
 
 
 @torch.no_grad()

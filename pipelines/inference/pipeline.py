@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from translate.checkpoint import save_tensors, write_folder
+from translate.checkpoint import CheckpointError, save_tensors, write_folder
 from translate.data.images import ImageError, Metadata, Picture, from_array, from_pil, read_picture, to_array, to_pil
 from translate.data.intensity import IntensityRange, picture_to_tensor, tensor_to_picture
 from translate.model_folder import (
@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 OutputType = Literal["pil", "np", "pt", "picture"]
 OUTPUT_TYPES = ("pil", "np", "pt", "picture")
+OWN_PIPELINES = {
+    "super_resolution": "SuperResolution"
+}  # tasks that Pipeline itself would do wrongly, and who does them
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Pipeline:
         name: which of the config's generators it is; the first by default.
         folder: the model folder it came from, whose other networks `save_pretrained` keeps.
     """
+
+    task: ClassVar[str | None] = None  # the only one whose models are loaded; None is every one without its own class
 
     def __init__(
         self, generator: nn.Module, config: ModelConfig, *, name: str | None = None, folder: Path | None = None
@@ -93,12 +98,23 @@ class Pipeline:
             revision, token, cache_dir, local_files_only: of a hub id, as in huggingface_hub.
 
         Raises:
-            CheckpointError: there is no such model, or its folder is damaged.
+            CheckpointError: there is no such model, its folder is damaged, or its task needs another pipeline, which
+                `load_pipeline` would choose.
         """
         download = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         folder = find_model(model, revision=revision, **download)
         generator, name, config = load_generator(folder, direction)
+        cls._check_task(config.task, folder)
         return cls(generator, config, name=name, folder=folder).to(device or best_device(), dtype)
+
+    @classmethod
+    def _check_task(cls, task: str, folder: Path) -> None:
+        if task == cls.task or (cls.task is None and task not in OWN_PIPELINES):
+            return
+        raise CheckpointError(
+            f"{folder} is a model of the task {task!r}, which {cls.__name__} does not do: load it with "
+            f"{OWN_PIPELINES.get(task, 'Pipeline')}.from_pretrained, or any model with load_pipeline"
+        )
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
         """Move to a device, and choose the precision that it computes in (the weights stay float32)."""
@@ -162,7 +178,7 @@ class Pipeline:
 
     def prepare(self, image: Any) -> Prepared:
         """Read an image and bring it to model space; thread-safe, and without the device."""
-        picture, kind = _to_picture(image)
+        picture, kind = to_picture(image)
         return Prepared(picture_to_tensor(picture, self.input.channels, self.input.intensity()), picture, kind)
 
     @torch.inference_mode()
@@ -209,11 +225,15 @@ class Pipeline:
                 f"{image.dtype} {tuple(image.shape)}"
             )
         images = image[None] if image.ndim == 3 else image
-        outputs = self.run(images.float())
+        outputs = self._run_tensor(images.float())
         if output_type in (None, "pt"):
             return outputs[0] if image.ndim == 3 else outputs
         pictures = [self._as(output_type, _from_model_space(one, self.output.intensity())) for one in outputs]
         return pictures[0] if image.ndim == 3 else pictures
+
+    def _run_tensor(self, images: Tensor) -> Tensor:
+        """What a call makes of (N, C, H, W) in model space."""
+        return self.run(images)
 
     def _as(self, kind: OutputType, picture: Picture) -> Any:
         if kind not in OUTPUT_TYPES:
@@ -236,7 +256,8 @@ def best_device() -> torch.device:
     return process_state().device
 
 
-def _to_picture(image: Any) -> tuple[Picture, OutputType]:
+def to_picture(image: Any) -> tuple[Picture, OutputType]:
+    """What `prepare` was given, as a picture, and what kind it was. Raises ImageError."""
     if isinstance(image, Picture):
         return image, "picture"
     if isinstance(image, str | Path):

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ EPILOG = """
 OUTPUT of a folder is a folder with the same tree; its report.jsonl says for each file what became of it. Files that are
 done are skipped when the command is given again; a bad file is reported, and the others go on. JPEG is written as PNG,
 WebP lossless, everything else as it is, unless --format says otherwise; grey, 16-bit, alpha and metadata are kept.
+Models that enlarge (super-resolution) make every image as many times larger as they were trained for; --scale, or
+--width and --height (one alone keeps the aspect), give another size.
 Several processes share a folder: accelerate launch --multi_gpu --num_processes 2 -m translate infer MODEL INPUT OUTPUT
 Exit code: 0, 1 if a file of the folder failed, 2 if nothing could be started or the one file failed.
 """
@@ -21,7 +24,7 @@ Exit code: 0, 1 if a file of the folder failed, 2 if nothing could be started or
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", help="model folder, hub id (owner/name), or a model that ships: identity"
+        "model", metavar="MODEL", help=f"model folder, hub id (owner/name), or a model that ships: {_shipped()}"
     )
     parser.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of images and folders")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a file for a file, a folder for a folder")
@@ -29,11 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", metavar="PIXELS", type=int, help="first reduce images to this shorter side, the scale of the training"
     )
+    enlarge = parser.add_argument_group("only for models that enlarge")
+    enlarge.add_argument(
+        "--scale", metavar="X", type=float, help="make images this many times as wide and high: 3, 1.5"
+    )
+    enlarge.add_argument("--width", metavar="PIXELS", type=int, help="make them this wide")
+    enlarge.add_argument("--height", metavar="PIXELS", type=int, help="make them this high")
+    enlarge.add_argument(
+        "--self-ensemble", action="store_true", help="a little better, 8 times slower: mean over mirrored, turned views"
+    )
     parser.add_argument("--format", metavar="SUFFIX", help="write all as .png, .tif, .webp, .jpg or .bmp")
     parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
     parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
     parser.add_argument("--workers", metavar="N", type=int, default=2, help="threads that decode, and that encode")
-    parser.add_argument("--max-pixels", metavar="N", type=int, help="largest width x height that is read (300 million)")
+    parser.add_argument("--max-pixels", metavar="N", type=int, help="largest width x height read or made (300 million)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
     parser.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
@@ -58,13 +70,15 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     from translate.data.images import MAX_PIXELS, ImageError
     from translate.pipelines.inference.folder import translate_file, translate_folder
     from translate.pipelines.inference.plan import Options
+    from translate.pipelines.inference.super_resolution import OutputSize
 
     format = options.format and "." + options.format.lower().lstrip(".")
     largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
     how = Options(format, options.quality, options.batch_size, options.workers, largest, options.size)
+    size = OutputSize(options.scale, options.width, options.height, largest)
     if not options.input.exists():
         raise ImageError(f"{options.input} does not exist: give an image or a folder of images")
-    pipeline = load(options)
+    pipeline = _enlarging(load(options), options, size)
     hint_at_scale(pipeline, options.size)
     if options.input.is_dir():
         if options.output.is_file():
@@ -78,11 +92,27 @@ def load(options: argparse.Namespace) -> Any:
     """The pipeline of the options' model, direction, device and precision."""
     import torch
 
-    from translate.pipelines.inference.pipeline import Pipeline
+    from translate.pipelines.inference.load import load_pipeline
 
     check_device(options.device)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
-    return Pipeline.from_pretrained(options.model, direction=options.direction, device=options.device, dtype=dtype)
+    return load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype)
+
+
+def _enlarging(pipeline: Any, options: argparse.Namespace, size: Any) -> Any:
+    """The pipeline with the settings that only models that enlarge have. Raises CommandError for other models."""
+    from translate.pipelines.inference.super_resolution import SuperResolution
+
+    if isinstance(pipeline, SuperResolution):
+        return pipeline.with_settings(size=size, self_ensemble=options.self_ensemble)
+    wanted = [name for name in ("scale", "width", "height", "self_ensemble") if getattr(options, name)]
+    if wanted:
+        flags = ", ".join("--" + name.replace("_", "-") for name in wanted)
+        raise CommandError(
+            f"{flags} cannot be used with {options.model}: its task is {pipeline.config.task!r}, and only models of "
+            "the task 'super_resolution' enlarge: leave it out, or give another model"
+        )
+    return pipeline
 
 
 def hint_at_scale(pipeline: Any, size: int | None) -> None:
@@ -109,6 +139,12 @@ def check_device(name: str | None) -> None:
         raise CommandError(
             f"--device {name!r} cannot be used ({reason}): leave it out, or give one that is there"
         ) from None
+
+
+def _shipped() -> str:
+    """The models that ship, by name; as `shipped_models`, but without torch: --help must be quick."""
+    folders = (resources.files("translate") / "models").iterdir()
+    return ", ".join(sorted(folder.name for folder in folders if (folder / "config.json").is_file()))
 
 
 def _in_words(summary: dict[str, Any]) -> str:

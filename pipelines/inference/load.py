@@ -1,0 +1,38 @@
+"""The right pipeline for a model."""
+
+from pathlib import Path
+
+import torch
+
+from translate.model_folder import find_model, read_config
+from translate.pipelines.inference.pipeline import Pipeline
+from translate.pipelines.inference.super_resolution import SuperResolution
+
+PIPELINES: dict[str, type[Pipeline]] = {"super_resolution": SuperResolution}  # by task; all others are Pipeline's
+
+
+def load_pipeline(
+    model: str | Path,
+    *,
+    direction: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Pipeline:
+    """Load a model folder, a hub id ("owner/name") or a model that ships, with the pipeline that its task needs.
+
+    The arguments are those of `Pipeline.from_pretrained`.
+
+    Returns:
+        A SuperResolution for the task "super_resolution", else a Pipeline.
+
+    Raises:
+        CheckpointError: there is no such model, or its folder is damaged.
+    """
+    download = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    folder = find_model(model, revision=revision, **download)
+    kind = PIPELINES.get(read_config(folder).task, Pipeline)
+    return kind.from_pretrained(folder, direction=direction, device=device, dtype=dtype)
