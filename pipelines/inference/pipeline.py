@@ -32,9 +32,7 @@ logger = logging.getLogger(__name__)
 
 OutputType = Literal["pil", "np", "pt", "picture"]
 OUTPUT_TYPES = ("pil", "np", "pt", "picture")
-OWN_PIPELINES = {
-    "super_resolution": "SuperResolution"
-}  # tasks that Pipeline itself would do wrongly, and who does them
+OWN_PIPELINES = {"super_resolution": "SuperResolution"}  # tasks that Pipeline would do wrongly, and what does them
 
 
 @dataclass(frozen=True)
