@@ -22,6 +22,7 @@ from translate.data.intensity import IntensityRange, picture_to_tensor
 from translate.data.picture import naming
 from translate.data.sampling import Draw
 from translate.data.splits import DataConfig, Split
+from translate.data.tones import AS_IT_IS, Tones
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,11 @@ class View:
 
 @dataclass(frozen=True)
 class Loader:
-    """Reads a file or its cached copy and applies one geometry to pictures that belong together."""
+    """Reads a file or its cached copy, and changes pictures that belong together alike."""
 
     augmentation: Augmentation
     cache: PictureCache | None = None
+    tones: Tones = AS_IT_IS
 
     def read(self, path: Path) -> Picture:
         return self.cache.read(path) if self.cache else read_picture(path)
@@ -55,10 +57,25 @@ class Loader:
         if scales is not None:
             scales = scales + [s for s, picture in zip(scales, pictures, strict=True) if picture.alpha is not None]
         moved = self.augmentation(arrays, seed, scales)
-        colours, alphas = moved[: len(pictures)], iter(moved[len(pictures) :])
+        colours, rest = moved[: len(pictures)], iter(moved[len(pictures) :])
+        alphas = [next(rest)[..., 0] if picture.alpha is not None else None for picture in pictures]
+        return self.shown(colours, alphas, pictures, views, seed)
+
+    def shown(
+        self,
+        colours: list[np.ndarray],
+        alphas: list[np.ndarray | None],
+        pictures: list[Picture],
+        views: list[View],
+        seed: int,
+    ) -> list[Tensor]:
+        """One tensor (C, H, W) for what became of the pixels (H, W, C) and the alpha (H, W) of each picture."""
+        if all(alpha is None for alpha in alphas):
+            colours = self.tones.mix(colours, seed)
+        sign = self.tones.sign(seed)
         return [
-            view.tensor(pixels, next(alphas)[..., 0] if picture.alpha is not None else None, picture)
-            for pixels, picture, view in zip(colours, pictures, views, strict=True)
+            sign * view.tensor(pixels, alpha, picture)
+            for pixels, alpha, picture, view in zip(colours, alphas, pictures, views, strict=True)
         ]
 
 
@@ -128,9 +145,8 @@ class DegradedImages(PairedImages):
             seed = sample_seed(self.seed, draw.epoch, draw.place)
             (good,) = self.loader.augmentation([pixels], seed, [self.scale])
             bad = degrade(good, self.degradation, self.scale, sample_seed(seed, 1))
-            source, target = (
-                view.tensor(array, None, picture) for view, array in zip(self.views, (bad, good), strict=True)
-            )
+            views = list(self.views)
+            source, target = self.loader.shown([bad, good], [None, None], [picture, picture], views, seed)
         return Paired(source, target, [pair.name])
 
 
@@ -172,14 +188,19 @@ def cut_in_half(picture: Picture) -> tuple[Picture, Picture]:
 
 
 def build_dataset(
-    config: DataConfig, split: Split, geometry: Geometry, seed: int, cache: PictureCache | None = None
+    config: DataConfig,
+    split: Split,
+    geometry: Geometry,
+    seed: int,
+    cache: PictureCache | None = None,
+    tones: Tones | None = None,
 ) -> PairedImages | UnpairedImages:
-    """The data set of a split under a geometry. From here on OpenCV has one thread in this process."""
+    """The data set of a split under a geometry and tones. From here on OpenCV has one thread in this process."""
     cv2.setNumThreads(1)  # its threads are lost in a fork, and a loader process would wait for them for ever
     ranges = (config.source_range, config.target_range)
     channels = (config.source_channels, config.target_channels)
     source, target = (View(c, r.build() if r else None) for c, r in zip(channels, ranges, strict=True))
-    loader = Loader(Augmentation(geometry), cache)
+    loader = Loader(Augmentation(geometry), cache, tones or AS_IT_IS)
     if config.kind == "unpaired":
         return UnpairedImages(split.a, split.b, (source, target), loader, seed)
     if config.kind == "degraded":

@@ -12,6 +12,7 @@ from translate.data.degrade import DegradationConfig
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError
 from translate.data.intensity import IntensityRange
+from translate.data.tones import Tones
 
 Pixels = Annotated[int, Field(gt=0)]
 
@@ -53,12 +54,17 @@ class DataConfig(BaseModel):
     rotate: float = Field(0.0, ge=0, le=180)  # random rotation, largest angle in degrees
     flip: bool = True  # left-right
     flip_vertical: bool = False
-    rotate90: bool = False
+    rotate90: bool = False  # by quarter turns
+    mix_channels: bool = False  # of one channel: grey is a random mixture of R, G and B instead of luma
+    invert: bool = False  # dark and bright of both sides change places, half the time
     workers: int = Field(2, ge=0)  # loader processes of each training process
     cache: bool = False  # decode once into FOLDER/cache, shared by workers and processes
 
     def training_geometry(self) -> Geometry:
         return Geometry(self.resize, self.zoom, self.rotate, self.crop, self.flip, self.flip_vertical, self.rotate90)
+
+    def training_tones(self) -> Tones:
+        return Tones(self.mix_channels, self.invert)
 
 
 class Split(NamedTuple):

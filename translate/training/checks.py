@@ -61,6 +61,14 @@ def _check_scale(data: DataConfig, objective: str) -> None:
             f"objective.name {objective!r} needs pictures of one size, got data.scale {data.scale}: choose {able}, or "
             "set data.scale to 1"
         )
+    grey = data.source_channels == data.target_channels == 1
+    if data.mix_channels and (not grey or data.source_range or data.target_range):
+        raise ConfigError(
+            "data.mix_channels mixes colours to grey: set data.source_channels and data.target_channels to 1, and "
+            "leave out the ranges"
+        )
+    if data.invert and data.kind == "unpaired":
+        raise ConfigError("data.invert changes both sides alike, and unpaired data has no two sides: leave it out")
     if data.kind == "degraded" and not enlarging and data.degradation.kind == "bicubic":
         raise ConfigError(
             "data.kind degraded with data.degradation.kind bicubic changes nothing at data.scale 1: set another scale, "

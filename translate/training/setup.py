@@ -162,7 +162,7 @@ def build_datasets(
         with first():
             cache = PictureCache.build(splits.train.files(), data.folder / "cache")
     plain = Geometry(resize=data.resize)
-    train = build_dataset(data, splits.train, data.training_geometry(), seed, cache)
+    train = build_dataset(data, splits.train, data.training_geometry(), seed, cache, data.training_tones())
     return train, build_dataset(data, splits.val or splits.train, plain, seed)
 
 
