@@ -1,6 +1,6 @@
-"""How good the small super-resolution recipe becomes in ten minutes on this machine, preparation included.
+"""How good the small super-resolution recipe becomes in so many steps, and how long they take, preparation included.
 
-    python benchmarks/super_resolution_small.py PHOTOS TEST [--steps 4000]
+    python benchmarks/super_resolution_small.py PHOTOS TEST [--steps 2000]
 
 PHOTOS: photographs to learn from. TEST: others to measure on, such as Set5's HR pictures. Prints the seconds
 of each stage, and PSNR and SSIM beside those of bicubic enlargement and the published ones of FSRCNN.
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", metavar="PHOTOS", type=Path)
     parser.add_argument("test", metavar="TEST", type=Path)
-    parser.add_argument("--steps", metavar="N", type=int, default=4000)
+    parser.add_argument("--steps", metavar="N", type=int, default=2000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data, output = Path(folder) / "data", Path(folder) / "run"

@@ -24,9 +24,10 @@ class Tones:
 
     def mix(self, pictures: list[np.ndarray], seed: int) -> list[np.ndarray]:
         """(H, W, 3) of any dtype to (H, W, 1) float32 in [0, 1] by the same weights; the very same arrays otherwise."""
+        if not self.mix_channels or any(picture.shape[2] != 3 for picture in pictures):
+            return pictures
         random = np.random.default_rng(sample_seed(seed, 3))
-        colour = all(picture.shape[2] == 3 for picture in pictures)
-        if not self.mix_channels or not colour or random.random() < LUMA_SHARE:
+        if random.random() < LUMA_SHARE:
             return pictures
         weights = random.dirichlet([CONCENTRATION] * 3).astype(np.float32)
         highest = [np.float32(IntensityRange.of_dtype(picture.dtype).high) for picture in pictures]

@@ -34,6 +34,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
             "choose another recipe or set data.kind"
         )
     _check_scale(recipe.data, recipe.objective.name)
+    _check_tones(recipe.data)
     if recipe.objective.name == "perceptual_gan" and not recipe.training.start_from:
         logger.warning("a GAN stage begins with a pixel stage: name its model with --training.start_from")
     for side in ("source", "target"):
@@ -61,6 +62,14 @@ def _check_scale(data: DataConfig, objective: str) -> None:
             f"objective.name {objective!r} needs pictures of one size, got data.scale {data.scale}: choose {able}, or "
             "set data.scale to 1"
         )
+    if data.kind == "degraded" and not enlarging and data.degradation.kind == "bicubic":
+        raise ConfigError(
+            "data.kind degraded with data.degradation.kind bicubic changes nothing at data.scale 1: set another scale, "
+            "or data.degradation.kind real"
+        )
+
+
+def _check_tones(data: DataConfig) -> None:
     grey = data.source_channels == data.target_channels == 1
     if data.mix_channels and (not grey or data.source_range or data.target_range):
         raise ConfigError(
@@ -69,11 +78,6 @@ def _check_scale(data: DataConfig, objective: str) -> None:
         )
     if data.invert and data.kind == "unpaired":
         raise ConfigError("data.invert changes both sides alike, and unpaired data has no two sides: leave it out")
-    if data.kind == "degraded" and not enlarging and data.degradation.kind == "bicubic":
-        raise ConfigError(
-            "data.kind degraded with data.degradation.kind bicubic changes nothing at data.scale 1: set another scale, "
-            "or data.degradation.kind real"
-        )
 
 
 def check_networks(recipe: Recipe, generators: dict[str, nn.Module], discriminators: dict[str, nn.Module]) -> None:
