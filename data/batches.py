@@ -10,11 +10,15 @@ from translate.data.picture import ImageError
 
 
 class Paired(NamedTuple):
-    """Registered pairs, model space: source (N, C, H, W), target (N, C', H, W), and the N names."""
+    """Registered pairs, model space: source (N, C, H, W), target (N, C', H, W), and the N names.
+
+    weight: (N, 1, H, W) in [0, 1], how much each pixel of the target counts; None where all count alike.
+    """
 
     source: Tensor
     target: Tensor
     name: list[str]
+    weight: Tensor | None = None
 
 
 class Unpaired(NamedTuple):
@@ -29,7 +33,13 @@ class Unpaired(NamedTuple):
 def collate_paired(samples: list[Paired]) -> Paired:
     """Stack samples of one size."""
     names = [sample.name[0] for sample in samples]
-    return Paired(_stack([s.source for s in samples], names), _stack([s.target for s in samples], names), names)
+    weights = [sample.weight for sample in samples if sample.weight is not None]
+    return Paired(
+        _stack([s.source for s in samples], names),
+        _stack([s.target for s in samples], names),
+        names,
+        _stack(weights, names) if weights else None,
+    )
 
 
 def collate_unpaired(samples: list[Unpaired]) -> Unpaired:

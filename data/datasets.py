@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from translate.data.augment import Augmentation, Geometry, sample_seed
+from translate.data.augment import Augmentation, sample_seed
 from translate.data.batches import Paired, Unpaired, collate_paired, collate_unpaired
 from translate.data.cache import PictureCache
 from translate.data.degrade import DegradationConfig, degrade
@@ -21,19 +21,24 @@ from translate.data.images import ImageError, Picture, read_picture
 from translate.data.intensity import IntensityRange, picture_to_tensor
 from translate.data.picture import naming
 from translate.data.sampling import Draw
-from translate.data.splits import DataConfig, Split
 from translate.data.tones import AS_IT_IS, Tones
 
 
 @dataclass(frozen=True)
 class View:
-    """How one side is shown to the model: grey or colour, and what -1 and 1 mean (None: the file's dtype)."""
+    """How one side is shown to the model: grey or colour, and what -1 and 1 mean (None: the file's dtype).
+
+    clip: whether values beyond the range are cut off, as those of scans are.
+    """
 
     channels: int
     range: IntensityRange | None
+    clip: bool = False
 
     def tensor(self, pixels: np.ndarray, alpha: np.ndarray | None, picture: Picture) -> Tensor:
         """(C, H, W) in model space."""
+        if self.clip and self.range:
+            pixels = np.clip(pixels, self.range.low, self.range.high)
         return picture_to_tensor(Picture(pixels, alpha, picture.metadata), self.channels, self.range)[0]
 
 
@@ -185,28 +190,6 @@ def cut_in_half(picture: Picture) -> tuple[Picture, Picture]:
         Picture(picture.pixels[:, : width // 2], None if alpha is None else alpha[:, : width // 2], picture.metadata),
         Picture(picture.pixels[:, width // 2 :], None if alpha is None else alpha[:, width // 2 :], picture.metadata),
     )
-
-
-def build_dataset(
-    config: DataConfig,
-    split: Split,
-    geometry: Geometry,
-    seed: int,
-    cache: PictureCache | None = None,
-    tones: Tones | None = None,
-) -> PairedImages | UnpairedImages:
-    """The data set of a split under a geometry and tones. From here on OpenCV has one thread in this process."""
-    cv2.setNumThreads(1)  # its threads are lost in a fork, and a loader process would wait for them for ever
-    ranges = (config.source_range, config.target_range)
-    channels = (config.source_channels, config.target_channels)
-    source, target = (View(c, r.build() if r else None) for c, r in zip(channels, ranges, strict=True))
-    loader = Loader(Augmentation(geometry), cache, tones or AS_IT_IS)
-    if config.kind == "unpaired":
-        return UnpairedImages(split.a, split.b, (source, target), loader, seed)
-    if config.kind == "degraded":
-        return DegradedImages(split.pairs, (source, target), loader, seed, config.degradation, config.scale)
-    halves = config.source_on if config.kind == "side_by_side" else None
-    return PairedImages(split.pairs, (source, target), loader, seed, halves, config.scale)
 
 
 def start_worker(_worker: int) -> None:

@@ -83,8 +83,8 @@ HOLDS = {  # format -> how many of DTYPES, and whether alpha
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a PNG, JPEG, TIFF, WebP or BMP file. The content says which it is, not the suffix.
 
-    Returns the values as stored: 8-bit, 16-bit or float32 (float16 and float64 TIFF are converted, float64 is
-    rounded; non-finite values stay), grey or RGB, alpha straight. Palettes become RGB, 1-bit pictures 8-bit grey.
+    Returns the values as stored: 8-bit, 16-bit or float32 (float16, float64 and grey int16 TIFF are converted, float64
+    is rounded; non-finite values stay), grey or RGB, alpha straight. Palettes become RGB, 1-bit pictures 8-bit grey.
     The EXIF orientation is applied. ICC profile, EXIF and resolution are kept in `metadata`.
     Of a phone's JPEG with further pictures behind the first (previews, gain maps), the first is read.
 

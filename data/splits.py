@@ -12,6 +12,7 @@ from translate.data.degrade import DegradationConfig
 from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
 from translate.data.images import ImageError
 from translate.data.intensity import IntensityRange
+from translate.data.scan_slices import next_slice
 from translate.data.tones import Tones
 
 Pixels = Annotated[int, Field(gt=0)]
@@ -35,7 +36,8 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: Literal["paired", "side_by_side", "unpaired", "degraded"] = "paired"  # degraded: sources are made of targets
+    # degraded: sources are made of targets. neighbouring_slices, blind_spot: scans alone, without clean targets
+    kind: Literal["paired", "side_by_side", "unpaired", "degraded", "neighbouring_slices", "blind_spot"] = "paired"
     folder: Path | None = None  # given by --data
     source: str = "source"  # folder in train/ and val/ (side_by_side: the files lie in train/ and val/ themselves)
     target: str = "target"
@@ -44,6 +46,9 @@ class DataConfig(BaseModel):
     source_on: Literal["left", "right"] = "left"  # side_by_side: the half that is the source
     source_channels: Literal[1, 3] = 3  # grey or colour, as the model sees it
     target_channels: Literal[1, 3] = 3
+    modality: str | None = None  # of scans: "CT", "MR"; values beyond the ranges are cut off; None: pictures
+    target_modality: str | None = None  # where the model makes another one; None: the same
+    neighbours: int = Field(0, ge=0, le=3)  # of scans: slices above and below that the model sees as channels (2.5D)
     scale: Literal[1, 2, 3, 4, 8] = 1  # of super-resolution: sides of the target divided by those of the source
     degradation: DegradationConfig = DegradationConfig()  # of kind degraded
     source_range: RangeConfig | None = None  # what -1 and 1 mean; None: the limits of the file's dtype
@@ -60,6 +65,16 @@ class DataConfig(BaseModel):
     workers: int = Field(2, ge=0)  # loader processes of each training process
     cache: bool = False  # decode once into FOLDER/cache, shared by workers and processes
 
+    @property
+    def network_channels(self) -> tuple[int, int]:
+        """Channels that a network takes and gives: those of the source with its neighbours, and of the target."""
+        return self.source_channels * (1 + 2 * self.neighbours), self.target_channels
+
+    @property
+    def alone(self) -> bool:
+        """Whether there are scans without targets, which are trained from themselves."""
+        return self.kind in ("neighbouring_slices", "blind_spot")
+
     def training_geometry(self) -> Geometry:
         return Geometry(self.resize, self.zoom, self.rotate, self.crop, self.flip, self.flip_vertical, self.rotate90)
 
@@ -68,11 +83,12 @@ class DataConfig(BaseModel):
 
 
 class Split(NamedTuple):
-    """The files of train/ or val/: pairs, or two independent lists."""
+    """The files of train/ or val/: pairs, or two independent lists. `alone`: the pairs have no clean targets."""
 
     pairs: list[Pair]
     a: list[Path]
     b: list[Path]
+    alone: bool = False
 
     def files(self) -> list[Path]:
         return sorted({path for pair in self.pairs for path in (pair.source, pair.target)} | {*self.a, *self.b})
@@ -103,6 +119,8 @@ def find_split(config: DataConfig, name: str) -> Split | None:
         return Split(pairs, [], [])
     if config.kind == "degraded":
         return Split(side_by_side(_side(folder, config.target, "target")), [], [])
+    if config.alone and not (name == "val" and (folder / config.target).is_dir()):
+        return Split(_alone(config, _side(folder, config.source, "source")), [], [], alone=True)
     source, target = (_side(folder, getattr(config, side), side) for side in ("source", "target"))
     if config.kind == "unpaired":
         return Split([], list_images(source), list_images(target))
@@ -111,6 +129,22 @@ def find_split(config: DataConfig, name: str) -> Split | None:
     )
     check_sizes(pairs, scale=config.scale, split=name)
     return Split(pairs, [], [])
+
+
+def _alone(config: DataConfig, folder: Path) -> list[Pair]:
+    """Slices paired with the next ones of their scan, or with themselves to tell hidden pixels from."""
+    if config.kind == "blind_spot":
+        return side_by_side(folder)
+    following = [(path, next_slice(path)) for path in list_images(folder)]
+    pairs = [
+        Pair(path.relative_to(folder).with_suffix("").as_posix(), path, after) for path, after in following if after
+    ]
+    if not pairs:
+        raise ImageError(
+            f"no two of the {len(following)} slices in {folder} are neighbours in space: data.kind neighbouring_slices "
+            "needs consecutive slices"
+        )
+    return pairs
 
 
 def _side(split: Path, name: str, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""TIFF: one page, 8-bit, 16-bit or float, grey or RGB, with or without alpha.
+"""TIFF: one page, 8-bit, 16-bit or float, grey or RGB, with or without alpha; signed 16-bit in grey, for scans.
 
 tifffile reads the header and writes. Up to 8 bits Pillow decodes. Above that tifffile decodes, and OpenCV what
 tifffile cannot without imagecodecs (LZW).
@@ -27,7 +27,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples without alpha
 ASSOCIATED, STRAIGHT = 1, 2  # kinds of alpha: premultiplied or not
 READ_AS = {"bool": "uint8", "uint8": "uint8", "uint16": "uint16"} | dict.fromkeys(
-    ("float16", "float32", "float64"), "float32"
+    ("int16", "float16", "float32", "float64"), "float32"
 )
 _OPENCV_LOG_LEVEL = threading.Lock()  # it is one for the process
 
@@ -54,7 +54,8 @@ def inspect(file: BinaryIO) -> pil.Stored:
 def decode(data: bytes) -> np.ndarray:
     """The values as stored: (H, W, channels and alpha), uint8, uint16 or float32.
 
-    Alpha that is stored premultiplied is divided out, white-is-zero is inverted. float64 is rounded to float32.
+    Alpha that is stored premultiplied is divided out, white-is-zero is inverted. float64 is rounded to float32, which
+    holds int16 and float16 exactly.
     """
     page = _only_page(BytesIO(data))
     if READ_AS[str(page.dtype)] == "uint8":
@@ -101,10 +102,11 @@ def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
 def _check_kind(page: tifffile.TiffPage) -> None:
     sampleformat, bits = str(page.dtype), page.bitspersample
     packed = bits not in (16, 32, 64) and bits > 8
-    if sampleformat not in READ_AS or packed:
+    signed_colour = sampleformat == "int16" and (page.photometric != BLACK_IS_ZERO or page.samplesperpixel != 1)
+    if sampleformat not in READ_AS or packed or signed_colour:
         raise ImageError(
-            f"its values are {sampleformat} of {bits} bits, allowed are uint8, uint16 and float32 (float16 and "
-            "float64 are converted): save it as one of these"
+            f"its values are {sampleformat} of {bits} bits, allowed are uint8, uint16 and float32 (float16, float64 "
+            "and int16 of one grey channel are converted): save it as one of these"
         )
     inverted_float = page.photometric == WHITE_IS_ZERO and READ_AS[sampleformat] == "float32"
     deep_colour = page.photometric in (PALETTE, YCBCR) and READ_AS[sampleformat] != "uint8"

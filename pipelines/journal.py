@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Callable
@@ -22,7 +23,7 @@ REPORT = "report.jsonl"
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one file. Only a record of status "done" lets a later run skip the file."""
+    """What became of one file or scan. Only a record of status "done" lets a later run skip it."""
 
     file: str  # below the input folder
     status: Literal["done", "skipped", "failed"]
@@ -34,6 +35,9 @@ class Record:
     settings: str | None = None  # fingerprint of model and options
     input_sha256: str | None = None
     output_sha256: str | None = None
+    slices: int | None = None  # of a scan
+    clipped: int | None = None  # voxels that the derived file could not hold
+    warnings: list[str] | None = None
 
 
 class Journal:
@@ -51,7 +55,7 @@ class Journal:
         _end_last_line(self.path)
         if process == 0:
             for left in self.folder.glob("aside-*"):  # by a run that was killed
-                left.unlink()
+                _remove(left)
 
     def find_done(self, file: str, settings: str, content: str) -> Record | None:
         """The record by which a file needs no work: same input, same settings, and the output is still as written."""
@@ -59,7 +63,7 @@ class Journal:
         if record is None or record.output is None:
             return None
         written = self.output / record.output
-        return record if written.is_file() and sha256(written) == record.output_sha256 else None
+        return record if written.exists() and checksum(written) == record.output_sha256 else None
 
     def add(self, record: Record) -> None:
         """Append a record; thread-safe."""
@@ -71,7 +75,11 @@ class Journal:
     def put(self, record: Record, write: Callable[[Path], None]) -> Record:
         """Let `write` make the output of a record, and give it its place; thread-safe. Returns the record with its sum.
 
+        The output is a file, or a folder, which replaces one that a run made before, but nothing of the user's.
         An error of `write` passes through, and leaves neither output nor record.
+
+        Raises:
+            FileExistsError: in the place of a folder is a file, or a folder that holds something else.
         """
         assert record.output is not None
         path = self.output / record.output
@@ -79,12 +87,27 @@ class Journal:
         aside = self.folder / f"aside-{uuid.uuid4().hex}{path.suffix}"
         try:
             write(aside)
-            record = replace(record, output_sha256=sha256(aside))
+            record = replace(record, output_sha256=checksum(aside))
+            if aside.is_dir():
+                self._make_room(path, aside)
             self.add(record)
             os.replace(aside, path)
         finally:
-            aside.unlink(missing_ok=True)
+            _remove(aside)
         return record
+
+    def _make_room(self, path: Path, aside: Path) -> None:
+        """Remove the folder that a new one replaces. Raises FileExistsError."""
+        if not path.exists():
+            return
+        known = path.is_dir() and checksum(path) in {record.output_sha256 for record in self.done.values()}
+        if not known and (path.is_file() or _names(path) - _names(aside)):
+            raise FileExistsError(
+                f"{path} exists and holds something else than this output: remove it, or give another output folder"
+            )
+        old = self.folder / f"aside-{uuid.uuid4().hex}"
+        os.replace(path, old)
+        _remove(old)
 
 
 def write_report(output: Path, records: list[Record]) -> Path:
@@ -100,6 +123,28 @@ def write_report(output: Path, records: list[Record]) -> Path:
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file; of a folder that of the names and sums of all files in it."""
+    if not path.is_dir():
+        return sha256(path)
+    digest = hashlib.sha256()
+    for name in sorted(_names(path)):
+        digest.update(os.fsencode(name) + b"\0" + sha256(path / name).encode())
+    return digest.hexdigest()
+
+
+def _names(folder: Path) -> set[str]:
+    """All files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _shown(record: Record) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
 from translate.data.augment import Augmentation, Geometry, sample_seed
+from translate.data.build import build_dataset
 from translate.data.cache import PictureCache
-from translate.data.datasets import build_dataset, cut_in_half, start_worker
+from translate.data.datasets import cut_in_half, start_worker
 from translate.data.images import ImageError, Picture, from_array, read_picture, write_picture
 from translate.data.sampling import Draw, StepSampler
 from translate.data.splits import DataConfig, RangeConfig, find_split, find_training
@@ -58,7 +59,7 @@ def test_source_and_target_of_a_pair_move_alike(tmp_path, photographs, kind):
     config = write_pairs(tmp_path, arrays, arrays)
     dataset = build_dataset(config, find_training(config), EVERYTHING, seed=5)
     for draw in DRAWS:
-        source, target, _ = dataset[draw]
+        source, target, *_ = dataset[draw]
         assert source.shape == (3, 24, 24)
         assert torch.equal(source, target)
 
@@ -69,7 +70,7 @@ def test_a_grey_source_moves_like_its_colour_target_also_in_16_bit(tmp_path, pho
     config = write_pairs(tmp_path, greys, colours).model_copy(update={"source_channels": 1})
     dataset = build_dataset(config, find_training(config), Geometry(crop=24, flip=True, rotate90=True), seed=5)
     for draw in DRAWS:
-        source, target, _ = dataset[draw]
+        source, target, *_ = dataset[draw]
         assert source.shape == (1, 24, 24)
         torch.testing.assert_close(source.expand(3, -1, -1), target, rtol=0, atol=1e-6)
 
@@ -81,7 +82,7 @@ def test_alpha_moves_with_the_colours_and_makes_them_low(tmp_path):
     config = write_pairs(tmp_path, [rgba], [ramp])
     dataset = build_dataset(config, find_training(config), Geometry(crop=24, flip=True, rotate90=True), seed=1)
     for place in range(8):
-        source, target, _ = dataset[Draw(0, place, (0,))]
+        source, target, *_ = dataset[Draw(0, place, (0,))]
         left = target < 20 * 6 / 127.5 - 1  # the ramp says where a pixel was
         assert torch.equal(source, torch.where(left, 1.0, -1.0))
 
@@ -102,7 +103,7 @@ def test_halves_move_alike_and_are_given_in_the_order_asked_for(tmp_path, photog
 
 def test_without_options_the_picture_is_what_the_file_holds(tmp_path, photographs):
     config = write_pairs(tmp_path, photographs[:1], photographs[1:2])
-    source, target, name = build_dataset(config, find_training(config), Geometry(), seed=0)[Draw(0, 0, (0,))]
+    source, target, name, _ = build_dataset(config, find_training(config), Geometry(), seed=0)[Draw(0, 0, (0,))]
     for tensor, photograph in ((source, photographs[0]), (target, photographs[1])):
         expected = torch.from_numpy(photograph).permute(2, 0, 1) / 127.5 - 1
         torch.testing.assert_close(tensor, expected, rtol=0, atol=1e-6)
@@ -112,7 +113,7 @@ def test_without_options_the_picture_is_what_the_file_holds(tmp_path, photograph
 def test_a_range_from_the_recipe_takes_the_place_of_the_dtype(tmp_path):
     config = write_pairs(tmp_path, [np.full((4, 4), 3000, np.uint16)], [np.full((4, 4), 51, np.uint8)])
     config = config.model_copy(update={"source_range": RangeConfig(low=1000, high=3000, units="counts")})
-    source, target, _ = build_dataset(config, find_training(config), Geometry(), seed=0)[Draw(0, 0, (0,))]
+    source, target, *_ = build_dataset(config, find_training(config), Geometry(), seed=0)[Draw(0, 0, (0,))]
     assert source.unique().tolist() == [1.0]
     assert target.unique().tolist() == pytest.approx([51 / 127.5 - 1])
 

@@ -430,7 +430,10 @@ BAD_FILES = {
     "stack": (tiff_file(np.zeros((4, 8, 8), np.uint16), photometric="minisblack"), "4 pages"),
     "cmyk jpeg": (saved(FRAMES[0].convert("CMYK"), "jpeg"), "colour model is CMYK, allowed are grey and RGB"),
     "cmyk tiff": (saved(FRAMES[0].convert("CMYK"), "tiff"), "colour model is SEPARATED of uint8, allowed are grey"),
-    "int16": (tiff_file(np.zeros((8, 8), np.int16)), "its values are int16 of 16 bits, allowed are uint8, uint16 and"),
+    "int16": (
+        tiff_file(np.zeros((8, 8, 3), np.int16), photometric="rgb"),
+        "its values are int16 of 16 bits, allowed are uint8, uint16 and",
+    ),
     "uint32": (tiff_file(np.zeros((8, 8), np.uint32)), "its values are uint32 of 32 bits, allowed are"),
     "white is zero float": (tiff_file(np.zeros((8, 8), np.float32), photometric="miniswhite"), "MINISWHITE of float32"),
     "five channels": (

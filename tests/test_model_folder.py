@@ -103,7 +103,7 @@ def test_a_config_with_unknown_keys_or_values_is_refused_by_their_name(small_mod
 
 def test_a_network_of_a_newer_version_is_refused_with_those_that_are_known(small_model):
     change(small_model, generators__a_to_b__name="swin")
-    with pytest.raises(CheckpointError, match=r"unknown network 'swin', this version knows .*identity, resnet, .*unet"):
+    with pytest.raises(CheckpointError, match=r"unknown network 'swin', this version knows .*identity, .*resnet"):
         load_generator(small_model)
 
 

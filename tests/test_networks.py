@@ -37,6 +37,8 @@ GENERATOR_ROWS = {
     "upsampled_unet": {"width": 4, "depth": 3},
     "upsampled_unet, x3 and resize": {"scale": 3, "width": 4, "depth": 2, "upsample": "resize"},
     "upsampled_unet, x8": {"scale": 8, "width": 4, "depth": 2},
+    "residual_unet": {"width": 4, "depth": 2},
+    "residual_unet, deep": {"width": 2, "depth": 4, "blocks": 1, "largest_change": None},
     "identity": {},
 }
 DISCRIMINATOR_ROWS = {
@@ -51,7 +53,7 @@ DISCRIMINATOR_ROWS = {
     "unet, two levels without spectral norm": {"width": 4, "depth": 2, "spectral_norm": False},
 }
 SUPER_RESOLVERS = ("edsr", "rrdb", "upsampled_unet")  # add to an enlargement that can leave [-1, 1] at sharp edges
-EQUAL_CHANNELS = ("identity", *SUPER_RESOLVERS)
+EQUAL_CHANNELS = ("identity", "residual_unet", *SUPER_RESOLVERS)
 ROWS = [(row, GENERATORS) for row in GENERATOR_ROWS] + [(row, DISCRIMINATORS) for row in DISCRIMINATOR_ROWS]
 
 

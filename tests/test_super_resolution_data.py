@@ -11,8 +11,9 @@ from skimage import data as skimage_data
 from torch.utils.data import DataLoader
 
 from translate.data.augment import Augmentation, Geometry, crop_alike, sample_seed
+from translate.data.build import build_dataset
 from translate.data.cache import PictureCache
-from translate.data.datasets import build_dataset, start_worker
+from translate.data.datasets import start_worker
 from translate.data.degrade import DegradationConfig
 from translate.data.images import ImageError, from_array, write_picture
 from translate.data.imresize import imresize
@@ -72,7 +73,7 @@ def test_source_and_target_of_two_scales_stay_aligned(tmp_path, scale, samples):
     config = write_pairs(tmp_path, low, [enlarged(array, scale) for array in low], scale=scale)
     dataset = built(config, MOVES)
     for draw in DRAWS:
-        source, target, _ = dataset[draw]
+        source, target, *_ = dataset[draw]
         assert source.shape == (3, 8, 8)
         assert torch.equal(target, source.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
 
@@ -83,7 +84,7 @@ def test_alpha_of_one_side_alone_moves_with_it(tmp_path):
     config = write_pairs(tmp_path, grey, white, scale=3)  # white at an opacity looks like the grey of that value
     dataset = built(config, MOVES)
     for draw in DRAWS:
-        source, target, _ = dataset[draw]
+        source, target, *_ = dataset[draw]
         torch.testing.assert_close(target, source.repeat_interleave(3, 1).repeat_interleave(3, 2), rtol=0, atol=1e-6)
 
 
@@ -93,7 +94,7 @@ def test_without_a_crop_whole_pictures_of_two_scales_are_turned_alike(tmp_path):
     dataset = built(config, Geometry(flip=True, rotate90=True))
     shapes = set()
     for draw in DRAWS:
-        source, target, _ = dataset[draw]
+        source, target, *_ = dataset[draw]
         assert torch.equal(target, source.repeat_interleave(2, 1).repeat_interleave(2, 2))
         shapes.add(tuple(source.shape))
     assert shapes == {(3, 20, 28), (3, 28, 20)}
@@ -164,7 +165,7 @@ def photographs(height=45, width=50):
 def test_a_bicubic_source_is_that_of_the_crop(tmp_path, scale):
     dataset = built(write_targets(tmp_path, photographs(), scale=scale), MOVES)
     for draw in DRAWS:
-        source, target, name = dataset[draw]
+        source, target, name, _ = dataset[draw]
         assert target.shape == (3, 8 * scale, 8 * scale)
         assert np.array_equal(levels(source), imresize(levels(target), (8, 8)))
         assert name == [str(draw.indices[0])]
@@ -185,7 +186,7 @@ def test_validation_takes_whole_pictures_down_to_a_multiple_of_the_scale(tmp_pat
     config = write_targets(tmp_path, photographs(45, 50), "val", scale=4, degradation=REAL)
     dataset = build_dataset(config, find_split(config, "val"), Geometry(), 0)
     for index in range(2):
-        source, target, _ = dataset[Draw(0, index, (index,))]
+        source, target, *_ = dataset[Draw(0, index, (index,))]
         assert (source.shape, target.shape) == ((3, 11, 12), (3, 44, 48))
         assert np.array_equal(levels(target), photographs()[index][:44, :48])
     again = build_dataset(config, find_split(config, "val"), Geometry(), 0)
@@ -194,7 +195,7 @@ def test_validation_takes_whole_pictures_down_to_a_multiple_of_the_scale(tmp_pat
 
 def test_at_scale_1_a_real_degradation_keeps_the_size(tmp_path):
     config = write_targets(tmp_path, photographs(), degradation=REAL, source_channels=1, target_channels=1)
-    source, target, _ = built(config, MOVES)[Draw(0, 0, (0,))]
+    source, target, *_ = built(config, MOVES)[Draw(0, 0, (0,))]
     assert source.shape == target.shape == (1, 8, 8)
     assert not torch.equal(source, target)
 
@@ -225,7 +226,7 @@ def test_batches_are_the_same_with_workers_and_with_the_cache(tmp_path, kind):
 
 def test_16_bits_can_be_made_smaller_and_not_be_degraded(tmp_path):
     deep = [photograph.astype(np.uint16) * 257 for photograph in photographs()]
-    source, target, _ = built(write_targets(tmp_path, deep, scale=2), Geometry())[Draw(0, 0, (0,))]
+    source, target, *_ = built(write_targets(tmp_path, deep, scale=2), Geometry())[Draw(0, 0, (0,))]
     assert (source.shape, target.shape) == ((3, 22, 25), (3, 44, 50))
     config = write_targets(tmp_path, deep, scale=2, degradation=REAL)
     with pytest.raises(

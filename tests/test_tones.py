@@ -6,7 +6,7 @@ import torch
 from conftest import small_recipe
 
 from translate.data.augment import Geometry
-from translate.data.datasets import build_dataset
+from translate.data.build import build_dataset
 from translate.data.images import from_array, write_picture
 from translate.data.sampling import Draw
 from translate.data.splits import DataConfig, find_training
@@ -55,7 +55,7 @@ def test_source_and_target_change_alike_and_repeat_with_the_seed(tmp_path, photo
     as_it_is = build_dataset(config, files, plain, 5)
     draws = [Draw(epoch, place, (place,)) for epoch in range(6) for place in range(4)]
     for draw in draws:
-        source, target, _ = changed[draw]
+        source, target, *_ = changed[draw]
         assert torch.equal(source, target)
         assert torch.equal(source, changed[draw].source)
     assert len({tuple(changed[draw].source.flatten()[:9].tolist()) for draw in draws}) > 12

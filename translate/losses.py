@@ -145,6 +145,27 @@ def charbonnier(prediction: Tensor, target: Tensor, epsilon: float = 1e-3) -> Te
     return ((prediction - target).square() + epsilon**2).sqrt().mean()
 
 
+def structural_dissimilarity(prediction: Tensor, target: Tensor, low: float, high: float) -> Tensor:
+    """1 - SSIM (Wang et al. 2004; as a loss Zhao et al. 2017, arXiv:1511.08861) of what is shown between low and high.
+
+    Both images are clipped to the window, whose extent is the data range; Gaussian window of 11x11 pixels and sigma
+    1.5, placed only where it fits. 0 for equal images; what is beyond the window has no gradient.
+
+    Raises:
+        ValueError: unless the shapes are equal, with sides of at least 11 pixels, and low < high.
+    """
+    from kornia.metrics import ssim  # imported here because it takes seconds
+
+    _check_shapes("structural_dissimilarity", prediction, target)
+    if min(prediction.shape[-2:]) < 11 or not low < high:
+        raise ValueError(
+            f"structural_dissimilarity needs sides of at least 11 pixels and low < high, got images of "
+            f"{tuple(prediction.shape[-2:])} (H x W), low {low} and high {high}"
+        )
+    shown = [(image.float().clamp(low, high) - low) / (high - low) for image in (prediction, target)]
+    return 1 - ssim(*shown, 11, max_val=1.0, eps=0.0, padding="valid").mean()
+
+
 def feature_matching(fake_outputs: list[list[Tensor]], real_outputs: list[list[Tensor]]) -> Tensor:
     """How far the discriminator's activations of fake images are from those of real ones (Wang et al. 2018,
     arXiv:1711.11585): the L1 distance, averaged over the layers in front of the logits, then over the scales.

@@ -5,9 +5,9 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from torch import nn
 
 import translate
@@ -19,6 +19,7 @@ from translate.checkpoint import (
     save_tensors,
     write_folder,
 )
+from translate.contract import IntensityContract
 from translate.data.intensity import IntensityRange
 from translate.data.splits import RangeConfig
 from translate.networks import GENERATORS
@@ -39,11 +40,14 @@ class NetworkConfig(BaseModel):
 
 
 class Side(BaseModel):
-    """One side of a generator's work: channels, and what -1 and 1 mean (None: the limits of the file's dtype)."""
+    """One side of a generator's work: channels, and what -1 and 1 mean (None: the limits of the file's dtype).
+
+    A picture has 1 or 3 channels, a slice of a scan 1 and as many as it has neighbours on both sides.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: Literal[1, 3]
+    channels: int = Field(ge=1)
     range: RangeConfig | None = None
 
     def intensity(self) -> IntensityRange | None:
@@ -71,6 +75,21 @@ class ModelConfig(BaseModel):
     recipe: dict[str, Any] | None = None
     data: dict[str, Any] | None = None  # fingerprint and counts of what it was trained on
     training: dict[str, Any] | None = None  # steps, images, figures on the validation split
+    contract: IntensityContract | None = None  # of a model for scans
+
+    @model_validator(mode="after")
+    def _channels_of_its_kind(self) -> Self:
+        contract = self.contract
+        for name, generator in self.generators.items():
+            channels = (generator.input.channels, generator.output.channels)
+            if contract is None and not set(channels) <= {1, 3}:
+                raise ValueError(f"{name} has {channels} channels: a model for pictures has 1 or 3 on each side")
+            if contract is not None and channels != (1 + 2 * contract.neighbours, 1):
+                raise ValueError(
+                    f"{name} has {channels} channels: a model for scans with {contract.neighbours} neighbours on each "
+                    f"side takes {1 + 2 * contract.neighbours} and gives 1"
+                )
+        return self
 
 
 def build_network(config: NetworkConfig, registry: dict[str, type[nn.Module]]) -> nn.Module:
@@ -126,12 +145,15 @@ def load_generator(folder: Path, name: str | None = None) -> tuple[nn.Module, st
     """Load one generator, by default the first.
 
     Raises:
-        CheckpointError: the folder is damaged, or has no generator of that name.
+        CheckpointError: the folder is damaged, or has no generator of that name, or its intensity contract is wrong.
     """
     config = read_config(folder)
     name = name or next(iter(config.generators))
     if name not in config.generators:
         raise CheckpointError(f"{folder} has no generator {name!r}: it has {', '.join(config.generators)}")
+    if config.contract:
+        sides = config.generators[name]
+        config.contract.check(input=sides.input.intensity(), output=sides.output.intensity())
     generator = build_network(config.generators[name], GENERATORS)
     _check_channels(generator, config.generators[name])
     load_weights(generator, folder / f"{name}.safetensors")

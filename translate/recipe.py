@@ -103,6 +103,8 @@ class ValidationConfig(Section):
 
     every: int = Field(1000, gt=0)  # steps
     images: int = Field(100, gt=0)  # at most so many
+    # Lowest and highest value, in the units of data.target_range, that figures and samples see: [-160, 240] of a CT.
+    window: tuple[float, float] | None = None
 
 
 class LoggingConfig(Section):

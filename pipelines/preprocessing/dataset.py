@@ -105,7 +105,7 @@ def write_dataset(
     left_out = sum(record.status == "skipped" and not record.output for record in records)
     if items and left_out == len(items):
         raise ImageError(f"all {left_out} images are left out: lower the detail that they must have")
-    _remove_stale(journal, {record.output for _, record in kept}, options)
+    remove_stale(journal, {record.output for _, record in kept}, options)
     described = {record.output: _described(item, record, output) for item, record in kept if record.output}
     write_manifest(output, kind, described, others, {"seed": options.seed, "size": options.size, **(facts or {})})
     counts: dict[str, set[str]] = {}
@@ -186,7 +186,7 @@ def _copy(source: Path, path: Path) -> None:
     shutil.copyfile(source, path)
 
 
-def _remove_stale(journal: Journal, wanted: set[str | None], options: Options) -> None:
+def remove_stale(journal: Journal, wanted: set[str | None], options: Options) -> None:
     """Delete what was written here and is not wanted: images that changed their split, partners of broken ones."""
     for name in sorted(journal.outputs - wanted):
         if options.split and not name.startswith(f"{options.split}/"):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from translate.data.images import ImageError
 
 MANIFEST = "dataset.json"
+VALIDATED_BY_PAIRS = {"alone", "paired"}  # what is trained without targets can be measured with them
 
 
 class Others(NamedTuple):
@@ -35,7 +36,7 @@ def other_splits(output: Path, kind: str, split: str | None, facts: dict[str, An
         {name: made for name, made in splits.items() if name != split},
         {name: entry for name, entry in files.items() if not name.startswith(f"{split}/")},
     )
-    if others.files and before_kind != kind:
+    if others.files and before_kind != kind and {before_kind, kind} != VALIDATED_BY_PAIRS:
         raise ImageError(
             f"{output} holds a data set of kind {before_kind!r}, its split {split!r} cannot be {kind!r}: "
             "give another folder"

@@ -1,10 +1,12 @@
-"""translate preprocess pairs | side-by-side | unpaired | super-resolution"""
+"""translate preprocess pairs | side-by-side | unpaired | super-resolution | scans"""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from translate.cli import preprocess_scans
 
 EPILOG = """
 The data set is a folder with train/ and val/, ready for translate train, and dataset.json with size, type and SHA-256
@@ -36,14 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unpaired.add_argument("b", metavar="B", type=Path, help="folder of the other kind")
     enlarging = _task(tasks, "super-resolution", "pictures, and smaller or degraded copies of them to be restored")
     enlarging.add_argument("folder", metavar="FOLDER", type=Path, help="folder of pictures of high resolution")
-    for task in (pairs, halves, unpaired, enlarging):
+    scans = _task(tasks, "scans", "slices of CT, MR or X-ray scans, in their own units", preprocess_scans.EPILOG)
+    scans.add_argument("source", metavar="SOURCE", type=Path, help="folder or file of scans: DICOM, NIfTI or TIFF")
+    for task in (pairs, halves, unpaired, enlarging, scans):
         task.add_argument("output", metavar="OUT", type=Path, help="folder of the data set")
-        task.add_argument("--val", metavar="SHARE", type=float, default=0.1, help="share of the images for val/ (0.1)")
+        whose = "patients" if task is scans else "images"
+        task.add_argument(
+            "--val", metavar="SHARE", type=float, default=0.1, help=f"share of the {whose} for val/ (0.1)"
+        )
         task.add_argument(
             "--split", choices=["train", "val"], help="put everything into this split, and leave the other as it is"
         )
-        task.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice for val/ (0)")
-        if task is not enlarging:
+        task.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice for val/, and of noise (0)")
+        if task not in (enlarging, scans):
             task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
         task.add_argument("--workers", metavar="N", type=int, default=2, help="threads (2)")
         task.add_argument(
@@ -54,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
     _add_super_resolution(enlarging)
+    preprocess_scans.add_arguments(scans)
 
 
 def _add_super_resolution(task: argparse.ArgumentParser) -> None:
@@ -117,13 +125,15 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
             options.scale, options.tile, tuple(options.reduce), options.min_detail, _degradation(options.degradation)
         )
         summary = prepare_super_resolution(options.folder, options.output, how, making, show_progress=shown)
+    elif options.task == "scans":
+        summary = preprocess_scans.prepare(options, how, show_progress=shown)
     else:
         summary = prepare_unpaired(options.a, options.b, options.output, how, show_progress=shown)
     if options.json:
         sys.stdout.write(json.dumps(summary) + "\n")
     else:
         counts = ", ".join(f"{split} {count}" for split, count in summary["splits"].items())
-        unit = "pairs" if summary["kind"] == "paired" else "images"
+        unit = "pairs" if summary["kind"] == "paired" else "slices" if options.task == "scans" else "images"
         left_out = f", {summary['left_out']} left out" if summary["left_out"] else ""
         failed = f"{summary['failed']} files failed{left_out}"
         sys.stdout.write(f"{unit}: {counts}; {failed}. Manifest: {summary['manifest']}\n")
@@ -139,8 +149,8 @@ def _degradation(given: str) -> Any:
 
 
 def _task(
-    tasks: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str
+    tasks: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str, epilog: str = EPILOG
 ) -> argparse.ArgumentParser:
     return tasks.add_parser(
-        name, help=purpose, description=purpose, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=purpose, description=purpose, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -14,6 +14,7 @@ from translate.networks.edsr import EDSR
 from translate.networks.identity import Identity
 from translate.networks.initialise import initialise
 from translate.networks.patchgan import MultiScalePatchGAN, PatchGAN, PixelDiscriminator, logits
+from translate.networks.residual_unet import ResidualUNet
 from translate.networks.resnet import ResNet
 from translate.networks.rrdb import RRDB
 from translate.networks.unet import UNet
@@ -26,6 +27,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "edsr": EDSR,
     "rrdb": RRDB,
     "upsampled_unet": UpsampledUNet,
+    "residual_unet": ResidualUNet,
     "identity": Identity,
 }
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
@@ -45,6 +47,7 @@ __all__ = [
     "PatchGAN",
     "PixelDiscriminator",
     "ResNet",
+    "ResidualUNet",
     "UNet",
     "UNetDiscriminator",
     "UpsampledUNet",

@@ -41,6 +41,7 @@ class CycleGAN:
 
     kind: ClassVar[str] = "unpaired"
     enlarges: ClassVar[bool] = False  # what is translated back must have the size that it had
+    weighted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(

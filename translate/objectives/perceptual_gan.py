@@ -45,6 +45,7 @@ class PerceptualGAN:
 
     kind: ClassVar[str] = "paired"
     enlarges: ClassVar[bool] = True
+    weighted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(

@@ -35,6 +35,7 @@ class Pix2Pix:
 
     kind: ClassVar[str] = "paired"
     enlarges: ClassVar[bool] = False  # source and translation lie side by side before the discriminator
+    weighted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(

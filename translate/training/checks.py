@@ -20,7 +20,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
         ConfigError: naming the keys and what to set.
     """
     objective = OBJECTIVES[recipe.objective.name]
-    judged = bool(objective.discriminator_channels(recipe.data.source_channels, recipe.data.target_channels))
+    judged = bool(objective.discriminator_channels(*recipe.data.network_channels))
     if judged != (recipe.discriminator is not None):
         raise ConfigError(
             f"objective.name {recipe.objective.name!r} needs {'a' if judged else 'no'} discriminator, and the recipe "
@@ -35,6 +35,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
         )
     _check_scale(recipe.data, recipe.objective.name)
     _check_tones(recipe.data)
+    _check_scans(recipe)
     if recipe.objective.name == "perceptual_gan" and not recipe.training.start_from:
         logger.warning("a GAN stage begins with a pixel stage: name its model with --training.start_from")
     for side in ("source", "target"):
@@ -78,6 +79,48 @@ def _check_tones(data: DataConfig) -> None:
         )
     if data.invert and data.kind == "unpaired":
         raise ConfigError("data.invert changes both sides alike, and unpaired data has no two sides: leave it out")
+
+
+def _check_scans(recipe: Recipe) -> None:
+    """Settings of slices of scans, and those that only they have."""
+    data = recipe.data
+    if recipe.validation.window is not None:
+        _check_window(recipe)
+    if data.modality is None:
+        if data.neighbours or data.alone or data.target_modality:
+            raise ConfigError(
+                "data.neighbours, data.target_modality and data without targets need data.modality: CT, MR"
+            )
+        return
+    ranges = (data.source_range, data.target_range)
+    if data.source_channels != 1 or data.target_channels != 1 or None in ranges:
+        raise ConfigError(
+            f"data.modality {data.modality} is for slices of scans: set data.source_channels and data.target_channels "
+            "to 1, and data.source_range and data.target_range"
+        )
+    if data.mix_channels or data.invert or data.scale != 1 or data.kind in ("side_by_side", "degraded"):
+        raise ConfigError(
+            f"data.modality {data.modality} needs data.kind paired, unpaired, neighbouring_slices or blind_spot, and "
+            "cannot be used with data.mix_channels, data.invert or data.scale"
+        )
+    if data.neighbours and data.kind != "paired":
+        raise ConfigError(
+            f"data.neighbours {data.neighbours} needs data.kind paired, got {data.kind!r}: set data.neighbours to 0"
+        )
+    if data.alone and not OBJECTIVES[recipe.objective.name].weighted:
+        able = ", ".join(name for name, build in OBJECTIVES.items() if build.weighted)
+        raise ConfigError(
+            f"data.kind {data.kind} needs an objective that weighs pixels, got {recipe.objective.name!r}: choose {able}"
+        )
+
+
+def _check_window(recipe: Recipe) -> None:
+    window, range = recipe.validation.window, recipe.data.target_range
+    assert window is not None
+    if range is None or not window[0] < window[1]:
+        raise ConfigError(
+            f"validation.window {list(window)} needs low < high, in the units of data.target_range, which must be given"
+        )
 
 
 def check_networks(recipe: Recipe, generators: dict[str, nn.Module], discriminators: dict[str, nn.Module]) -> None:

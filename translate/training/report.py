@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 
 from translate.model_folder import ModelConfig, save_model
@@ -12,9 +13,10 @@ from translate.recipe import Recipe
 from translate.training.precision import Precision
 from translate.training.records import append_log, draw_curves, draw_grid, read_log
 from translate.training.run_folder import RunFolder
+from translate.training.scans import contract_of
 from translate.training.setup import Splits, Trained
 from translate.training.state import Progress, save_training
-from translate.training.validation import Dataset, main_figure, sample_rows, validate
+from translate.training.validation import MODEL_SPACE, Dataset, main_figure, sample_rows, validate
 
 
 class TrainingError(RuntimeError):
@@ -91,7 +93,8 @@ def _validation(run: Run) -> dict[str, float]:
     generators = run.trained.shown_generators()
     figures = {}
     if run.splits.val is not None:
-        figures = validate(generators, run.shown_set, run.recipe.validation.images, run.accelerator)
+        images, window = run.recipe.validation.images, shown_window(run.recipe)
+        figures = validate(generators, run.shown_set, images, run.accelerator, window)
         main = main_figure(run.shown_set)
         better = main.better(figures[main.name], run.progress.best)
         run.progress.figures = figures
@@ -114,6 +117,7 @@ def _export(run: Run, folder: Path) -> None:
         generators=networks.generator_configs,
         discriminators=networks.discriminator_configs,
         recipe=recipe,
+        contract=contract_of(run.recipe),
         data=run.splits.summary(run.recipe.data.folder),
         training={
             "steps": run.progress.step,
@@ -123,6 +127,15 @@ def _export(run: Run, folder: Path) -> None:
         },
     )
     save_model(folder, config, {**run.trained.shown_generators(), **networks.discriminators})
+
+
+def shown_window(recipe: Recipe) -> tuple[float, float]:
+    """What figures and samples see, in model space."""
+    range, window = recipe.data.target_range, recipe.validation.window
+    if range is None or window is None:
+        return MODEL_SPACE
+    low, high = range.build().to_model(np.array(window, np.float64))
+    return float(low), float(high)
 
 
 def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +152,7 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
 def _draw(run: Run) -> None:
     if not run.accelerator.is_main_process:
         return
-    rows = sample_rows(run.trained.shown_generators(), run.shown_set, run.recipe.logging.samples, run.accelerator)
+    count, window = run.recipe.logging.samples, shown_window(run.recipe)
+    rows = sample_rows(run.trained.shown_generators(), run.shown_set, count, run.accelerator, window)
     draw_grid(rows, run.folder.samples / f"step_{run.progress.step:08d}.png")
     draw_curves(read_log(run.folder.log), run.folder.curves)

@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from translate.data.augment import Geometry
+from translate.data.build import build_dataset
 from translate.data.cache import PictureCache
-from translate.data.datasets import PairedImages, UnpairedImages, build_dataset
+from translate.data.datasets import PairedImages, UnpairedImages
 from translate.data.splits import Split, find_split, find_training
 from translate.history import ImagePool
 from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into, load_parts
@@ -84,21 +85,20 @@ def build_networks(recipe: Recipe) -> Networks:
     """
     data = recipe.data
     objective = OBJECTIVES[recipe.objective.name]
-    sides = {"source": Side(channels=data.source_channels, range=data.source_range)}
-    sides["target"] = Side(channels=data.target_channels, range=data.target_range)
+    taken, made = data.network_channels
+    sides = {"source": Side(channels=taken, range=data.source_range)}
+    sides["target"] = Side(channels=made, range=data.target_range)
     generator = recipe.generator.model_dump()
     discriminator = recipe.discriminator.model_dump() if recipe.discriminator else {}
 
     generator_configs, discriminator_configs = {}, {}
-    for index, (name, channels) in enumerate(
-        objective.generator_channels(data.source_channels, data.target_channels).items()
-    ):
-        given, made = ("source", "target") if index == 0 else ("target", "source")
+    for index, (name, channels) in enumerate(objective.generator_channels(taken, made).items()):
+        given, shown = ("source", "target") if index == 0 else ("target", "source")
         arguments = _arguments(generator) | {"in_channels": channels[0], "out_channels": channels[1]}
         generator_configs[name] = GeneratorConfig(
-            name=generator["name"], arguments=arguments, input=sides[given], output=sides[made]
+            name=generator["name"], arguments=arguments, input=sides[given], output=sides[shown]
         )
-    for name, judged in objective.discriminator_channels(data.source_channels, data.target_channels).items():
+    for name, judged in objective.discriminator_channels(taken, made).items():
         arguments = _arguments(discriminator) | {"in_channels": judged}
         discriminator_configs[name] = NetworkConfig(name=discriminator["name"], arguments=arguments)
     networks = Networks(
