@@ -5,6 +5,7 @@ if __name__ == "pipelines":
 
 from translate.pipelines.inference.load import load_pipeline
 from translate.pipelines.inference.pipeline import Pipeline
+from translate.pipelines.inference.scan_denoising import ScanDenoising
 from translate.pipelines.inference.super_resolution import OutputSize, SuperResolution
 
-__all__ = ["OutputSize", "Pipeline", "SuperResolution", "load_pipeline"]
+__all__ = ["OutputSize", "Pipeline", "ScanDenoising", "SuperResolution", "load_pipeline"]

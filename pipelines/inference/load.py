@@ -6,9 +6,15 @@ import torch
 
 from translate.model_folder import find_model, read_config
 from translate.pipelines.inference.pipeline import Pipeline
+from translate.pipelines.inference.pretrained import task_of
+from translate.pipelines.inference.scan_denoising import ScanDenoising
 from translate.pipelines.inference.super_resolution import SuperResolution
 
-PIPELINES: dict[str, type[Pipeline]] = {"super_resolution": SuperResolution}  # by task; all others are Pipeline's
+# By task; all others are Pipeline's.
+PIPELINES: dict[str, type[Pipeline] | type[ScanDenoising]] = {
+    "super_resolution": SuperResolution,
+    "scan_denoising": ScanDenoising,
+}
 
 
 def load_pipeline(
@@ -21,18 +27,19 @@ def load_pipeline(
     token: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-) -> Pipeline:
+) -> Pipeline | ScanDenoising:
     """Load a model folder, a hub id ("owner/name") or a model that ships, with the pipeline that its task needs.
 
     The arguments are those of `Pipeline.from_pretrained`.
 
     Returns:
-        A SuperResolution for the task "super_resolution", else a Pipeline.
+        A SuperResolution for the task "super_resolution", a ScanDenoising for a model with an intensity contract, else
+        a Pipeline.
 
     Raises:
         CheckpointError: there is no such model, or its folder is damaged.
     """
     download = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
     folder = find_model(model, revision=revision, **download)
-    kind = PIPELINES.get(read_config(folder).task, Pipeline)
+    kind = PIPELINES.get(task_of(read_config(folder)), Pipeline)
     return kind.from_pretrained(folder, direction=direction, device=device, dtype=dtype)

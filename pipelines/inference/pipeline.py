@@ -1,38 +1,20 @@
 """Image in, image out."""
 
-import hashlib
-import logging
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from translate.checkpoint import CheckpointError, save_tensors, write_folder
 from translate.data.images import ImageError, Metadata, Picture, from_array, from_pil, read_picture, to_array, to_pil
 from translate.data.intensity import IntensityRange, picture_to_tensor, tensor_to_picture
-from translate.model_folder import (
-    CONFIG,
-    ModelConfig,
-    check_replaceable,
-    copy_files,
-    find_model,
-    load_generator,
-    upload_model,
-)
-from translate.processes import process_state
-from translate.sizes import translate_any_size
-
-logger = logging.getLogger(__name__)
+from translate.pipelines.inference.pretrained import Pretrained
 
 OutputType = Literal["pil", "np", "pt", "picture"]
 OUTPUT_TYPES = ("pil", "np", "pt", "picture")
-OWN_PIPELINES = {"super_resolution": "SuperResolution"}  # tasks that Pipeline would do wrongly, and what does them
 
 
 @dataclass(frozen=True)
@@ -44,7 +26,7 @@ class Prepared:
     kind: OutputType  # of what was given
 
 
-class Pipeline:
+class Pipeline(Pretrained):
     """A trained generator with its intensity ranges: translates images of any size and value type.
 
     >>> pipe = Pipeline.from_pretrained("identity")
@@ -53,100 +35,7 @@ class Pipeline:
 
     `prepare`, `run` and `finish` are the three stages of a call, public so that they can run apart: prepare on CPU
     workers, run in batches on a GPU, finish while the next batch runs.
-
-    Args:
-        generator: takes and gives model space, float32 (N, C, H, W) in [-1, 1].
-        config: of its model folder.
-        name: which of the config's generators it is; the first by default.
-        folder: the model folder it came from, whose other networks `save_pretrained` keeps.
     """
-
-    task: ClassVar[str | None] = None  # the only one whose models are loaded; None is every one without its own class
-
-    def __init__(
-        self, generator: nn.Module, config: ModelConfig, *, name: str | None = None, folder: Path | None = None
-    ) -> None:
-        self.config = config
-        self.name = name or next(iter(config.generators))
-        self.folder = folder
-        self.device = torch.device("cpu")
-        self.dtype = torch.float32
-        self.generator = generator.eval().requires_grad_(False)
-        self.input, self.output = config.generators[self.name].input, config.generators[self.name].output
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path,
-        *,
-        direction: str | None = None,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-        revision: str | None = None,
-        token: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
-        """Load a model folder, a hub id ("owner/name") or a model that ships ("identity").
-
-        Args:
-            direction: the generator of a model that has several, such as "b_to_a"; the first by default.
-            device: where to run; None takes a GPU if there is one.
-            dtype: torch.bfloat16 or torch.float16 for mixed precision on a GPU.
-            revision, token, cache_dir, local_files_only: of a hub id, as in huggingface_hub.
-
-        Raises:
-            CheckpointError: there is no such model, its folder is damaged, or its task needs another pipeline, which
-                `load_pipeline` would choose.
-        """
-        download = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        folder = find_model(model, revision=revision, **download)
-        generator, name, config = load_generator(folder, direction)
-        cls._check_task(config.task, folder)
-        return cls(generator, config, name=name, folder=folder).to(device or best_device(), dtype)
-
-    @classmethod
-    def _check_task(cls, task: str, folder: Path) -> None:
-        if task == cls.task or (cls.task is None and task not in OWN_PIPELINES):
-            return
-        raise CheckpointError(
-            f"{folder} is a model of the task {task!r}, which {cls.__name__} does not do: load it with "
-            f"{OWN_PIPELINES.get(task, 'Pipeline')}.from_pretrained, or any model with load_pipeline"
-        )
-
-    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
-        """Move to a device, and choose the precision that it computes in (the weights stay float32)."""
-        self.device = torch.device(device)
-        self.generator.to(self.device)
-        self.dtype = dtype or self.dtype
-        return self
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model folder, whole or not at all: config.json, weights, and the other networks that came along.
-
-        Raises:
-            CheckpointError: the folder holds something else than a model.
-        """
-
-        def write(aside: Path) -> None:
-            if self.folder:
-                copy_files(self.folder, aside)
-            save_tensors(self.generator.state_dict(), aside / f"{self.name}.safetensors")
-            (aside / CONFIG).write_text(self._saved_config().model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-        check_replaceable(Path(folder))
-        write_folder(Path(folder), write)
-
-    def push_to_hub(self, repository: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload the model folder to the hub as "owner/name" and return the URL of the commit.
-
-        Raises:
-            CheckpointError: the hub cannot be reached, or refuses.
-        """
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / "model"
-            self.save_pretrained(folder)
-            return upload_model(folder, repository, private=private, token=token)
 
     def __call__(self, image: Any, *, output_type: OutputType | None = None) -> Any:
         """Translate an image, or each of a list or iterator.
@@ -179,23 +68,6 @@ class Pipeline:
         picture, kind = to_picture(image)
         return Prepared(picture_to_tensor(picture, self.input.channels, self.input.intensity()), picture, kind)
 
-    @torch.inference_mode()
-    def run(self, images: Tensor) -> Tensor:
-        """Translate (N, C, H, W) of any size in model space: (N, C', scale * H, scale * W) on the device.
-
-        What overflows in mixed precision is done again in float32, with a warning.
-        """
-        images = images.to(self.device)
-        if self.dtype == torch.float32:
-            return translate_any_size(self.generator, images)
-        with torch.autocast(self.device.type, self.dtype):
-            outputs = translate_any_size(self.generator, images).float()
-        broken = ~outputs.isfinite().flatten(1).all(dim=1)
-        if broken.any():  # only these: an image must not depend on its neighbours in the batch
-            logger.warning("the output in %s is not finite: done again in float32", self.dtype)
-            outputs[broken] = translate_any_size(self.generator, images[broken])
-        return outputs
-
     def finish(self, output: Tensor, prepared: Prepared) -> Picture:
         """Bring an output (1, C', H', W') back to the value type, range, alpha and metadata of what was given."""
         return tensor_to_picture(
@@ -206,15 +78,6 @@ class Pipeline:
             range_out=self.output.intensity(),
             follow_input=self.config.follow_input_channels,
         )
-
-    def fingerprint(self) -> str:
-        """Changes when the generator's weights or the config change."""
-        digest = hashlib.sha256(self.config.model_dump_json(exclude={"training", "recipe", "data"}).encode())
-        digest.update(f"{self.name} {self.dtype}".encode())
-        for name, tensor in self.generator.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
 
     def _translate_tensor(self, image: Tensor, output_type: OutputType | None) -> Any:
         if image.ndim not in (3, 4) or image.shape[-3] != self.input.channels or not image.is_floating_point():
@@ -240,18 +103,6 @@ class Pipeline:
             channels = picture.pixels.shape[2]
             return picture_to_tensor(replace(picture, alpha=None), channels, self.output.intensity())[0]
         return picture if kind == "picture" else to_pil(picture) if kind == "pil" else to_array(picture)
-
-    def _saved_config(self) -> ModelConfig:
-        """The config; without a folder that holds the other networks, of this generator alone."""
-        if self.folder:
-            return self.config
-        only = {self.name: self.config.generators[self.name]}
-        return self.config.model_copy(update={"generators": only, "discriminators": {}})
-
-
-def best_device() -> torch.device:
-    """The GPU if there is one; in a process that Accelerate started, its own."""
-    return process_state().device
 
 
 def to_picture(image: Any) -> tuple[Picture, OutputType]:

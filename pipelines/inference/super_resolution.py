@@ -4,7 +4,6 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import product
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -21,9 +20,7 @@ from translate.data.transparency import fill_transparent
 from translate.model_folder import ModelConfig
 from translate.networks.bicubic import Bicubic
 from translate.pipelines.inference.pipeline import OutputType, Pipeline, Prepared, to_picture
-
-# The eight views of a self-ensemble: transposed or not, then mirrored along these axes.
-VIEWS = tuple(product((False, True), ((), (-2,), (-1,), (-2, -1))))
+from translate.pipelines.inference.pretrained import VIEWS
 
 
 @dataclass(frozen=True)
@@ -178,11 +175,8 @@ class SuperResolution(Pipeline):
         """
         if not self.self_ensemble:
             return super().run(images)
-        images = images.to(self.device)
         total: Tensor | None = None
-        for transposed, axes in VIEWS:
-            output = super().run((images.mT if transposed else images).flip(axes)).flip(axes)
-            output = output.mT if transposed else output
+        for output in self.run_views(images):
             total = output if total is None else total.add_(output)
         assert total is not None
         return total.div_(len(VIEWS))

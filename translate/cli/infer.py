@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError
+from translate.cli import CommandError, infer_scans
 
 logger = logging.getLogger(__name__)
 EPILOG = """
@@ -17,6 +17,9 @@ done are skipped when the command is given again; a bad file is reported, and th
 WebP lossless, everything else as it is, unless --format says otherwise; grey, 16-bit, alpha and metadata are kept.
 Models that enlarge (super-resolution) make every image as many times larger as they were trained for; --scale, or
 --width and --height (one alone keeps the aspect), give another size.
+Scans (DICOM series, NIfTI, TIFF with --units) are found wherever they lie in INPUT; OUTPUT/NAME/ gets a derived series
+or volume of each, in its units, and evidence/ with a page that shows what was changed. A file gives a file where OUTPUT
+is the name of one. Research only: what comes out is AI-processed and marked so.
 Several processes share a folder: accelerate launch --multi_gpu --num_processes 2 -m translate infer MODEL INPUT OUTPUT
 Exit code: 0, 1 if a file of the folder failed, 2 if nothing could be started or the one file failed.
 """
@@ -26,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help=f"model folder, hub id (owner/name), or a model that ships: {_shipped()}"
     )
-    parser.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of images and folders")
+    parser.add_argument("input", metavar="INPUT", type=Path, help="an image or a scan, or a folder of them")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a file for a file, a folder for a folder")
     parser.add_argument("--direction", metavar="NAME", help="generator of a model with several: a_to_b, b_to_a")
     parser.add_argument(
@@ -44,10 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", metavar="SUFFIX", help="write all as .png, .tif, .webp, .jpg or .bmp")
     parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
     parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
-    parser.add_argument("--workers", metavar="N", type=int, default=2, help="threads that decode, and that encode")
+    parser.add_argument("--workers", metavar="N", type=int, help="threads that decode, and that encode (2)")
     parser.add_argument("--max-pixels", metavar="N", type=int, help="largest width x height read or made (300 million)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    infer_scans.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
     parser.epilog = EPILOG
 
@@ -74,10 +78,14 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
 
     format = options.format and "." + options.format.lower().lstrip(".")
     largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
-    how = Options(format, options.quality, options.batch_size, options.workers, largest, options.size)
+    workers = 2 if options.workers is None else options.workers
+    how = Options(format, options.quality, options.batch_size, workers, largest, options.size)
     size = OutputSize(options.scale, options.width, options.height, largest)
     if not options.input.exists():
         raise ImageError(f"{options.input} does not exist: give an image or a folder of images")
+    if infer_scans.holds(options):
+        return infer_scans.infer_scans(options, infer_scans.scan_options(options), _load_for_scans(options))
+    infer_scans.refuse_given(options, infer_scans.FOR_SCANS, "it holds no scans, and this is for scans")
     pipeline = _enlarging(load(options), options, size)
     hint_at_scale(pipeline, options.size)
     if options.input.is_dir():
@@ -90,13 +98,26 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
 
 def load(options: argparse.Namespace) -> Any:
     """The pipeline of the options' model, direction, device and precision."""
-    import torch
-
     from translate.pipelines.inference.load import load_pipeline
 
     check_device(options.device)
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
-    return load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype)
+    return load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
+
+
+def _load_for_scans(options: argparse.Namespace) -> Any:
+    from translate.pipelines.inference.scan_denoising import ScanDenoising
+
+    check_device(options.device)
+    return ScanDenoising.from_pretrained(
+        options.model, direction=options.direction, device=options.device, dtype=dtype_of(options)
+    )
+
+
+def dtype_of(options: argparse.Namespace) -> Any:
+    """The torch dtype of --precision."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
 
 
 def _enlarging(pipeline: Any, options: argparse.Namespace, size: Any) -> Any:
@@ -151,4 +172,5 @@ def _in_words(summary: dict[str, Any]) -> str:
     if "report" not in summary:
         return f"written: {summary['output']}\n"
     counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "skipped", "failed"))
-    return f"{summary['files']} files in {summary['seconds']} s: {counts}. Report: {summary['report']}\n"
+    kind = "scans" if "scans" in summary else "files"
+    return f"{summary[kind]} {kind} in {summary['seconds']} s: {counts}. Report: {summary['report']}\n"
