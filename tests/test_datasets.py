@@ -95,7 +95,7 @@ def test_halves_move_alike_and_are_given_in_the_order_asked_for(tmp_path, photog
     left, right = (DataConfig(kind="side_by_side", folder=tmp_path, source_on=side) for side in ("left", "right"))
     ones, others = (build_dataset(config, find_training(config), EVERYTHING, seed=5) for config in (left, right))
     for draw in DRAWS:
-        source, target, name = ones[draw]
+        source, target, name, _ = ones[draw]
         torch.testing.assert_close(source, -target, rtol=0, atol=2 / 127.5)  # up to rounding
         assert equal([source, target], others[draw][1::-1])
         assert name == [str(draw.indices[0])]

@@ -165,12 +165,12 @@ def test_every_scan_recipe_trains_two_steps_and_its_model_carries_the_contract(n
     summary = train(recipe_of(name, slices, **overrides), tmp_path / "run", show_progress=False)
     config = read_config(Path(summary["model"]))
     assert (config.task, config.contract.modality, config.contract.units) == ("scan_denoising", "CT", "HU")
-    assert (config.contract.low, config.contract.high) == (-1024, 3071)
+    assert (config.contract.low, config.contract.high) == (-1280, 3072)
     assert config.contract.spacing == (0.7, 0.9)
     assert config.contract.thickness == (3.0, 3.0)
     assert config.contract.kernels == ("B30f", "D45f")
-    assert config.contract.largest_change == pytest.approx(204.75)
-    assert config.contract.forward(-1024) == pytest.approx(-1)
+    assert config.contract.largest_change == pytest.approx(217.6)
+    assert config.contract.forward(-1280) == pytest.approx(-1)
 
 
 def test_training_on_scans_lowers_their_noise(tmp_path, slices):
@@ -335,7 +335,7 @@ def test_figures_see_the_window(tmp_path, slices):
     wide = recipe_of("scan_denoising", slices, validation__window="null")
     narrow = recipe_of("scan_denoising", slices)
     assert shown_window(wide) == (-1, 1)
-    assert shown_window(narrow) == pytest.approx(((-160 - 1023.5) / 2047.5, (240 - 1023.5) / 2047.5))
+    assert shown_window(narrow) == pytest.approx(((-160 - 896) / 2176, (240 - 896) / 2176))
     figures = [train(r, tmp_path / f"run{i}", show_progress=False)["figures"] for i, r in enumerate((wide, narrow))]
     assert figures[0]["val/psnr"] > figures[1]["val/psnr"] + 10
 
@@ -350,6 +350,13 @@ def test_a_damaged_manifest_is_refused(slices):
     (slices / "dataset.json").write_text("{")
     with pytest.raises(ConfigError, match=r"dataset.json is damaged: prepare the data set again"):
         contract_of(recipe_of("scan_denoising", slices))
+
+
+def test_a_model_of_any_kernel_takes_any(slices):
+    manifest = json.loads((slices / "dataset.json").read_text())
+    manifest["splits"]["train"]["scans"]["noise"] = {"kind": "dose", "any_kernel": True}
+    (slices / "dataset.json").write_text(json.dumps(manifest))
+    assert contract_of(recipe_of("scan_denoising", slices)).kernels is None
 
 
 def test_without_a_manifest_the_contract_knows_the_range_alone(slices):

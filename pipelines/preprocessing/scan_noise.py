@@ -76,7 +76,7 @@ class LowDose:
         return replace(dose, filter=kernel) if self.own_kernel and kernel and kernel in KERNELS else dose
 
     def facts(self) -> dict[str, Any]:
-        facts = {"kind": "dose", **asdict(self.dose)}
+        facts = {"kind": "dose", **asdict(self.dose), "any_kernel": self.any_kernel}
         if self.own_kernel:
             facts["filter"] = f"of the scan's kernel if that is one of {', '.join(KERNELS)}, else {self.dose.filter}"
         if self.any_kernel:

@@ -40,7 +40,7 @@ def contract_of(recipe: Recipe) -> IntensityContract | None:
         modality=data.modality,
         spacing=_span(facts.get("spacing")),
         thickness=_span(facts.get("thickness")),
-        kernels=tuple(facts["kernels"]) if facts.get("kernels") else None,
+        kernels=_kernels(facts),
         neighbours=data.neighbours,
         largest_change=bound and bound * (range.high - range.low) / 2,
         output_modality=data.target_modality,
@@ -95,6 +95,12 @@ def _consecutive(train: Split) -> list[Path]:
         else:  # another scan begins
             break
     return list(dict.fromkeys(files))
+
+
+def _kernels(facts: dict[str, Any]) -> tuple[str, ...] | None:
+    """Whose noise was trained on; None where it was simulated of any kernel, or nothing is known."""
+    noise = facts.get("noise") or {}
+    return tuple(facts["kernels"]) if facts.get("kernels") and not noise.get("any_kernel") else None
 
 
 def _span(limits: Any) -> tuple[float, float] | None:
