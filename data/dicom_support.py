@@ -121,7 +121,8 @@ def units_of(dataset: pydicom.Dataset, path: Path, assumed: str | None = None) -
     """One of UNITS, by what the file says.
 
     CT: HU where the Rescale Type is HU or absent, as PS3.3 C.8.2.1 has it; but not for localizers, for which it says
-    nothing, and not without slope and intercept. PT: by Units. All others: "stored".
+    nothing, and not without slope and intercept; "stored" where it is US, which means unspecified. PT: by Units. All
+    others: "stored".
 
     Args:
         assumed: the user's word, taken where the file does not say.
@@ -131,9 +132,11 @@ def units_of(dataset: pydicom.Dataset, path: Path, assumed: str | None = None) -
     """
     if assumed is not None and assumed not in UNITS:
         raise ScanError(f"units must be one of {', '.join(UNITS)}, got {assumed!r}")
+    if modality_of(dataset) == "CT" and dataset.get("RescaleType") == "US":
+        return assumed or "stored"
     found, why = _units_by_file(dataset)
     if found is None and assumed is None:
-        raise ScanError(f"{path}: its units are unknown, {why}: if you know them, say so with --units (one of {UNITS})")
+        raise ScanError(f"{path}: its units are unknown, {why}: if you know them, say so with --units (one of {', '.join(UNITS)})")
     if found is not None and assumed not in (None, found):
         raise ScanError(f"{path}: is in {found}, not in {assumed}: leave --units out")
     return str(found or assumed)

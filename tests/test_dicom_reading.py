@@ -223,7 +223,6 @@ def _implicit(file):
         ("vlut_04.dcm", "is of the kind Secondary Capture Image Storage, whose numbers have no known meaning"),
         ("rtdose.dcm", "is of the kind RT Dose Storage"),
         ("reportsi.dcm", "holds no image"),
-        ("eCT_Supplemental.dcm", "the CT image has the Rescale Type 'US': if you know them, say so with --units"),
         ("MR_truncated.dcm", "is cut off: 8192 bytes of pixels are promised and 8130 are there"),
         ("emri_small_jpeg_2k_lossless_too_short.dcm", "is cut off: its compressed pixels do not end"),
     ],
@@ -612,6 +611,13 @@ def test_files_without_series_and_class_are_still_a_series(tmp_path):
 
 
 # Multi-frame
+
+
+def test_unspecified_units_are_stored_numbers_unless_the_user_knows_better():
+    scan = only(fixture("eCT_Supplemental.dcm"))
+    assert scan.header.units == "stored"
+    assert (scan.read(1).min(), scan.read(1).max()) == (-1024, 172)
+    assert only(fixture("eCT_Supplemental.dcm"), units="HU").header.units == "HU"
 
 
 def test_enhanced_ct_takes_slope_and_intercept_from_functional_groups_and_sorts_frames():

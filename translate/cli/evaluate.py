@@ -1,4 +1,4 @@
-"""translate evaluate pairs MODEL SOURCE TARGET, translate evaluate super-resolution MODEL HR_FOLDER"""
+"""translate evaluate pairs MODEL SOURCE TARGET, super-resolution MODEL HR_FOLDER, scans MODEL SOURCE"""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError
+from translate.cli import CommandError, evaluate_scans
 
 PAIRS = """
 What would be written is compared with the target, in the target's value range. PSNR in dB and SSIM are means over
@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     enlarged.add_argument("--lpips-linear", metavar="FILE", type=Path, help="its linear weights, of the lpips package")
     _add_common(enlarged)
 
+    purpose = "measure a model for scans on SOURCE, slice by slice, in the scans' own units"
+    scans = _add_task(tasks, "scans", purpose, evaluate_scans.EPILOG)
+    evaluate_scans.add_arguments(scans)
+    _add_common(scans)
+
 
 def _add_task(tasks: Any, name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = tasks.add_parser(
@@ -92,8 +97,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     options = parser.parse_args(given)
-    summary = {"pairs": pairs, "super-resolution": super_resolution}[options.task](options)
-    sys.stdout.write(json.dumps(strict(summary)) + "\n" if options.json else in_words(summary))
+    measure, tell = {
+        "pairs": (pairs, in_words),
+        "super-resolution": (super_resolution, in_words),
+        "scans": (evaluate_scans.scans, evaluate_scans.in_words),
+    }[options.task]
+    summary = measure(options)
+    sys.stdout.write(json.dumps(strict(summary)) + "\n" if options.json else tell(summary))
     return 0
 
 
