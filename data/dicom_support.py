@@ -136,7 +136,9 @@ def units_of(dataset: pydicom.Dataset, path: Path, assumed: str | None = None) -
         return assumed or "stored"
     found, why = _units_by_file(dataset)
     if found is None and assumed is None:
-        raise ScanError(f"{path}: its units are unknown, {why}: if you know them, say so with --units (one of {', '.join(UNITS)})")
+        raise ScanError(
+            f"{path}: its units are unknown, {why}: if you know them, say so with --units (one of {', '.join(UNITS)})"
+        )
     if found is not None and assumed not in (None, found):
         raise ScanError(f"{path}: is in {found}, not in {assumed}: leave --units out")
     return str(found or assumed)

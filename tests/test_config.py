@@ -41,7 +41,11 @@ def test_an_override_reaches_a_nested_key_and_a_list():
         ("data.flip", "1", "data.flip must be true or false, got 1"),
         ("task", "5", "task must be a text, got 5"),
         ("training", "5", "training must be a section with keys of its own, got 5"),
-        ("data.kind", "trios", "must be one of 'paired', 'side_by_side', 'unpaired', 'degraded', 'neighbouring_slices' or "),
+        (
+            "data.kind",
+            "trios",
+            "must be one of 'paired', 'side_by_side', 'unpaired', 'degraded', 'neighbouring_slices' or ",
+        ),
         ("data.scale", "5", "data.scale must be one of 1, 2, 3, 4 or 8, got 5"),
         ("data.degradation.kind", "awful", "data.degradation.kind must be one of 'bicubic' or 'real', got 'awful'"),
         ("data.degradation.first.blurr", "1", "unknown key .*; did you mean 'data.degradation.first.blur'?"),

@@ -19,6 +19,7 @@ from translate.data.sampling import Draw
 from translate.data.scan_datasets import BLIND_SHARE, hide_pixels, same_anatomy
 from translate.data.scan_slices import write_slice
 from translate.data.splits import find_split
+from translate.losses import mean_shift, structural_dissimilarity
 from translate.model_folder import read_config
 from translate.networks import ResidualUNet
 from translate.objectives import Pixel
@@ -402,6 +403,29 @@ def test_the_ssim_term_sees_the_window_alone():
     seen, _ = Pixel(generators={"generator": Plus()}, discriminators={}, ssim_weight=2.0).generator_terms(batch)
     # Constant images of 0.5 and 0.55: 2ab / (a^2 + b^2), with C1 = 1e-4
     assert seen["g/ssim"].item() == pytest.approx(2 * (1 - (0.55 + 1e-4) / (0.25 + 0.3025 + 1e-4)), rel=0.05)  # float32
+
+
+def test_moved_brightness_has_a_term_of_its_own_in_which_noise_averages_out():
+    class Brighter(torch.nn.Module):
+        def forward(self, image):
+            noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+            return image + 0.1 + noise
+
+    source = torch.zeros(1, 1, 160, 160)
+    pixel = Pixel(generators={"generator": Brighter()}, discriminators={}, distance="mse", mean_weight=10.0)
+    terms, _ = pixel.generator_terms(Paired(source, source, ["a"]))
+    assert terms["g/mse"].item() == pytest.approx(0.01 + 1 / 12, rel=0.05)
+    assert terms["g/mean"].item() == pytest.approx(10 * (0.01 + 1 / 12 / 256), rel=0.1)
+
+
+def test_a_shift_of_the_mean_needs_a_block():
+    with pytest.raises(ValueError, match=r"at least 16 pixels, got \(8, 32\)"):
+        mean_shift(torch.zeros(1, 1, 8, 32), torch.zeros(1, 1, 8, 32))
+
+
+def test_ssim_as_a_loss_needs_its_window():
+    with pytest.raises(ValueError, match="sides of at least 11 pixels and low < high"):
+        structural_dissimilarity(torch.zeros(1, 1, 8, 32), torch.zeros(1, 1, 8, 32), -1.0, 1.0)
 
 
 @pytest.mark.parametrize(
