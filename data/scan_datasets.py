@@ -18,7 +18,7 @@ from translate.data.scan_slices import neighbour_paths
 BLIND_SHARE = 0.02  # of the pixels that are hidden from the network in a sample of BlindSpots
 BLIND_REACH = 2  # pixels; a hidden one gets the value of another one at most so far away
 ANATOMY_BLUR = 3.0  # pixels, standard deviation; noise is averaged away, what is left of a difference is anatomy
-ANATOMY_LIMIT = 3.0  # times the median difference: more counts as other anatomy
+ANATOMY_LIMIT = 1.5  # times the median difference: more counts as other anatomy
 
 
 class ScanSlices(PairedImages):

@@ -243,7 +243,7 @@ def test_a_neighbouring_slice_is_a_noisy_target_either_way_round(slices):
     for epoch in range(8):
         sample = pairs[Draw(epoch, 0, (0,))]
         assert torch.equal(sample.source + sample.target, plain[0] + plain[1])
-        assert sample.weight.mean() > 0.9  # it is the same anatomy
+        assert sample.weight.mean() > 0.6  # it is the same anatomy: what is left out is the most unlike by chance
 
 
 def test_other_anatomy_does_not_count(head):
@@ -254,7 +254,7 @@ def test_other_anatomy_does_not_count(head):
     assert same_anatomy(head, head).min() == 1
     random = np.random.default_rng(0)
     noisy = [head + random.normal(0, 20, head.shape).astype(np.float32) for _ in range(2)]
-    assert same_anatomy(*noisy).mean() > 0.9
+    assert same_anatomy(*noisy).mean() == pytest.approx(0.69, abs=0.08)  # of a normal distribution within 1.5 medians
 
 
 def test_a_blind_spot_hides_some_pixels_behind_values_from_nearby():
