@@ -21,6 +21,8 @@ except ImportError as error:
 
 from translate.data.dicom_rescale import Rescale, number
 from translate.data.dicom_support import (
+    MULTI_FRAME,
+    SINGLE_FRAME,
     UNITS,
     check_supported,
     class_without_uid,
@@ -94,13 +96,15 @@ def read_dataset(path: Path, *, pixels: bool) -> pydicom.Dataset:
 
 
 def _complete_meta(dataset: pydicom.Dataset) -> None:
-    """Give a file what it should say and can be told: the transfer syntax found, and the SOP class."""
+    """Give a file what it should say and can be told: the transfer syntax found, the SOP class, and the modality."""
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     if not dataset.get("SOPClassUID") and (found := class_without_uid(dataset)):
         dataset.SOPClassUID = found
+    if not dataset.get("Modality") and dataset.get("SOPClassUID") in SINGLE_FRAME | MULTI_FRAME:
+        dataset.Modality = modality_of(dataset)
 
 
 def stored_pixels(dataset: pydicom.Dataset, path: Path, frame: int | None = None) -> np.ndarray:

@@ -195,10 +195,14 @@ def _load(path: Path, name: str) -> Any:
         image = nibabel.load(path)
     except FileNotFoundError:
         raise ScanError(f"{name}: there is no such file") from None
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError) as error:
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
         raise ScanError(f"{name}: it is no NIfTI file that can be read: {type(error).__name__}") from None
     if not isinstance(image, nibabel.Nifti1Image):  # CIFTI-2 is another class
         raise ScanError(f"{name}: it holds a {type(image).__name__}, allowed are volumes in NIfTI-1 and NIfTI-2")
+    try:
+        image.header.get_xyzt_units()
+    except KeyError:
+        raise ScanError(f"{name}: it is no NIfTI file that can be read: its units of length and time") from None
     return image
 
 

@@ -41,6 +41,11 @@ class ScanSlices(PairedImages):
         picture = self.loader.read(path)  # type: ignore[arg-type]
         if picture.pixels.shape[2] != 1 or picture.alpha is not None:
             raise ImageError("a slice has one channel and no alpha: prepare scans with translate preprocess scans")
+        if picture.pixels.dtype != np.float32:
+            raise ImageError(
+                f"a slice holds physical values, float or int16, got the {picture.pixels.dtype} of a picture: prepare "
+                "scans with translate preprocess scans"
+            )
         return picture.pixels
 
     def model(self, pixels: np.ndarray, side: int) -> Tensor:

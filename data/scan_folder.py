@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ def find_scans(path: Path, *, allow: frozenset[Allowed] = frozenset(), units: st
     if not found.scans and len(found.problems) == 1:
         raise next(iter(found.problems.values()))
     if not found.scans and found.problems:
-        raise ScanError("\n".join(str(problem) for problem in found.problems.values()))
+        raise ScanError("\n".join(dict.fromkeys(str(problem) for problem in found.problems.values())))
     if not found.scans:
         raise ScanError(
             f"{path} holds no scans, {found.ignored} other files were passed over: give DICOM or NIfTI files"
@@ -77,7 +77,7 @@ def survey(path: Path, *, allow: frozenset[Allowed] = frozenset(), units: str | 
     if not path.exists():
         raise ScanError(f"{path} does not exist: give a file or a folder of scans")
     search = _Search(path, allow, units)
-    files = _files(path) if path.is_dir() else [path]
+    files = _files(path, search.refuse_folder) if path.is_dir() else [path]
     for file in files:
         search.add(file)
     found = search.finish()
@@ -109,11 +109,27 @@ def _is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(NIFTI)
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """All files below, in order, none hidden."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _files(root: Path, on_error: Callable[[OSError], object] = lambda error: None) -> Iterator[Path]:
+    """All files below, in order, none hidden; those of a linked folder too, but none twice.
+
+    Args:
+        on_error: told of folders that cannot be opened.
+    """
+    top = root.resolve()
+    known = {top}
+    for folder, folders, names in os.walk(root, onerror=on_error, followlinks=True):
+        shown = [name for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [name for name in shown if _is_new(Path(folder, name), top, known)]
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _is_new(folder: Path, root: Path, known: set[Path]) -> bool:
+    """Whether a folder was not there before, and note it. A link into the tree, or to what holds it, is not new."""
+    place = folder.resolve()
+    if place in known or (folder.is_symlink() and (root in place.parents or place in root.parents)):
+        return False
+    known.add(place)
+    return True
 
 
 def _without_suffix(name: str) -> str:
@@ -178,6 +194,11 @@ class _Search:
             self.series.setdefault(series, []).append(slice_of_header(header, file, self.units))
         except ScanError as problem:
             self.broken.setdefault(series, problem)
+
+    def refuse_folder(self, error: OSError) -> None:
+        folder = Path(error.filename)
+        problem = ScanError(f"{folder}: cannot be opened: {error.strerror}: make it readable, or leave it out")
+        self.found.append((folder.relative_to(self.root).as_posix(), problem))
 
     def finish(self) -> Survey:
         from_series = []

@@ -89,10 +89,14 @@ def evaluate_scans(
     options = options or EvaluationOptions()
     if csv_path is not None and csv_path.is_dir():
         raise ScanError(f"{csv_path} is a folder: name a file for the figures of each slice")
+    if csv_path is not None and csv_path.exists() and csv_path.suffix.lower() != ".csv":
+        inputs = [folder.resolve() for folder in (comparison.source, comparison.target) if folder]
+        if any(csv_path.resolve().is_relative_to(folder) for folder in inputs):
+            raise ScanError(f"{csv_path} is a file of the input, which is not overwritten: give another one with --csv")
     cases, unmatched = find_cases(comparison, options.matching)
     units = _checked_units(pipeline, cases, options)
-    presets = choose_presets(pipeline, options.presets, units)
     _check_scans(pipeline, cases, options.matching.allow)
+    presets = choose_presets(pipeline, options.presets, units)
     methods = {"model": model_method(pipeline)}
     if not pipeline.synthetic:
         methods["do_nothing"] = do_nothing()
@@ -131,7 +135,7 @@ def choose_presets(pipeline: ScanDenoising, names: tuple[str, ...], units: str) 
             if pipeline.contract is None:
                 raise ScanError(
                     f"the preset {MODEL_RANGE!r} is the range that a model was trained on, the identity has none: give "
-                    "another preset"
+                    + ("another preset" if units == "HU" else f"a model that was trained on scans in {units}")
                 )
             span = pipeline.output.intensity()
             assert span is not None  # the contract was checked

@@ -787,6 +787,40 @@ def test_a_file_that_cannot_be_opened_is_a_problem_and_no_secret(tmp_path):
         find_scans(tmp_path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_linked_folders_are_searched_and_nothing_is_found_twice(tmp_path):
+    for place in ("elsewhere/one", "in/two"):
+        (tmp_path / place).mkdir(parents=True)
+        dataset = pydicom.dcmread(fixture("CT_small.dcm"))
+        dataset.SeriesInstanceUID = generate_uid()
+        dataset.save_as(tmp_path / place / "a.dcm")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in" / "two")
+    (tmp_path / "in" / "around").symlink_to(tmp_path)
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "elsewhere")
+    assert [scan.header.name for scan in find_scans(tmp_path / "in")] == ["linked/one", "two"]
+    assert all(len(scan.files) == 1 for scan in find_scans(tmp_path / "in"))
+
+
+def test_a_folder_that_cannot_be_opened_is_a_problem(tmp_path, monkeypatch):
+    for place in ("closed", "open"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.dcm").write_bytes(fixture("CT_small.dcm").read_bytes())
+    scandir = os.scandir
+
+    def refuse(folder):  # permissions do not stop root, whom tests may run as
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = survey(tmp_path)
+    assert [scan.header.name for scan in found.scans] == ["open"]
+    assert list(found.problems) == ["closed"]
+    with pytest.raises(ScanError, match="closed: cannot be opened: Permission denied: make it readable, or leave it"):
+        raise found.problems["closed"]
+
+
 # Patients
 
 

@@ -284,6 +284,22 @@ def test_files_of_other_kinds_are_refused(tmp_path):
         NiftiVolume.open(tmp_path / "none.nii")
 
 
+@pytest.mark.parametrize(
+    ("place", "values"),
+    [
+        (123, b"\x07"),  # xyzt_units: no such unit
+        (252, b"\x01\0" + b"\0\0" + np.array([5, 5, 5], "<f4").tobytes()),  # qform: no unit quaternion
+    ],
+)
+def test_a_header_that_means_nothing_is_refused(tmp_path, place, values):
+    path = save(tmp_path / "a.nii", counted((5, 4, 3)))
+    content = bytearray(path.read_bytes())
+    content[place : place + len(values)] = values
+    path.write_bytes(content)
+    with pytest.raises(ScanError, match=r"a\.nii: it is no NIfTI file that can be read"):
+        NiftiVolume.open(path)
+
+
 def test_units_that_are_not_known_are_refused(tmp_path):
     assert set(UNITS) == {"HU", "SUV", "stored"}
     with pytest.raises(ScanError, match=r"units are HU, SUV, stored, got 'hu'"):

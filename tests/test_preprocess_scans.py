@@ -352,6 +352,17 @@ def test_nobody_stays_in_a_split_that_was_left(doses, capsys):
         assert len(written) == 12
 
 
+def test_a_folder_is_no_target_of_itself(doses, capsys):
+    message = refusal(capsys, doses / "low", doses / "out", "--target", doses / "full" / ".." / "low")
+    assert "source and --target are both" in message
+    assert not (doses / "out").exists()
+
+
+def test_a_wrong_expression_for_val_is_told_as_it_was_given(doses, capsys):
+    given = (doses / "low", doses / "out", "--target", doses / "full", "--val-patients", "(")
+    assert "--val-patients '(' is not a regular expression: missing )" in refusal(capsys, *given)
+
+
 def test_one_patient_cannot_be_in_both_splits(tmp_path, capsys):
     Series("one").write(tmp_path / "ct")
     message = refusal(capsys, tmp_path / "ct", tmp_path / "out", "--alone")

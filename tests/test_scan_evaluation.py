@@ -580,6 +580,22 @@ def test_wrong_options_are_refused(doses, tmp_path):
         evaluate(identity(), doses, presets=("model",))
 
 
+def test_a_model_of_other_scans_is_told_before_its_range(tmp_path):
+    comparison = Comparison(write(tmp_path / "mr", crops("head") + 1024, modality="MR"), noise=Rician(5))
+    with pytest.raises(ScanError, match="the identity has none: give a model that was trained on scans in stored"):
+        evaluate(identity(), comparison, matching=Matching())
+    with pytest.raises(ScanError, match="its modality is MR, the model was trained on CT"):
+        evaluate(pipe_of(Adds(0)), comparison, matching=Matching())
+
+
+def test_figures_never_replace_a_scan(doses):
+    scan = next(path for path in sorted(doses.source.rglob("*")) if path.is_file())
+    content = scan.read_bytes()
+    with pytest.raises(ScanError, match="is a file of the input, which is not overwritten: give another one"):
+        evaluate(identity(), doses, scan)
+    assert scan.read_bytes() == content
+
+
 def test_small_slices_are_refused(tmp_path):
     write(tmp_path / "full", crops("head", 1, 15))
     with pytest.raises(ScanError, match=r"slices of at least 16 x 16 pixels are measured, got \(15, 15\)"):

@@ -338,6 +338,7 @@ def test_another_modality_needs_an_explicit_word(tmp_path, identity):
     ("options", "message"),
     [
         ({"allow": frozenset({"modality"})}, "allow takes duplicates, gaps, kernel, .* tilt, got 'modality'"),
+        ({"units": "hu"}, "--units takes HU, SUV, stored, got 'hu'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"evidence": False, "residual": True}, "the residual and the uncertainty are evidence: leave --no-evidence"),
     ],
@@ -345,6 +346,25 @@ def test_another_modality_needs_an_explicit_word(tmp_path, identity):
 def test_options_are_checked(options, message):
     with pytest.raises(ScanError, match=message):
         ScanOptions(**options)
+
+
+def test_a_series_may_be_called_evidence(tmp_path):
+    put_series(tmp_path / "in" / "evidence", 2)
+    assert infer(tmp_path / "in", tmp_path / "out") == 0
+    assert {"evidence/0001.dcm", "evidence/0002.dcm", "evidence/evidence/evidence.html"} <= set(
+        visible(tmp_path / "out")
+    )
+
+
+def test_a_file_without_its_modality_gets_that_of_its_kind(tmp_path):
+    def forget(dataset, index):
+        del dataset.Modality
+
+    put_series(tmp_path / "in", 2, change=forget)
+    assert infer(tmp_path / "in", tmp_path / "out", "--no-evidence") == 0
+    (derived,) = find_scans(tmp_path / "out")
+    assert pydicom.dcmread(derived.files[1]).Modality == "CT"
+    np.testing.assert_array_equal(derived.read(1), find_scans(tmp_path / "in")[0].read(1))
 
 
 def test_options_of_pictures_and_of_scans_are_not_mixed(tmp_path, capsys):

@@ -230,6 +230,20 @@ def test_a_slice_has_one_channel(tmp_path, photographs):
         samples(tmp_path)[Draw(0, 0, (0,))]
 
 
+def test_a_slice_holds_physical_values(tmp_path, photographs):
+    for side in ("source", "target"):
+        (tmp_path / "train" / side).mkdir(parents=True)
+        write_picture(from_array(photographs[0][..., 0]), tmp_path / "train" / side / "p001_s01_0000.png")
+    with pytest.raises(ImageError, match="a slice holds physical values, float or int16, got the uint8 of a picture"):
+        samples(tmp_path)[Draw(0, 0, (0,))]
+
+
+def test_a_data_set_that_does_not_describe_its_scans_is_told(tmp_path, slices, caplog):
+    (slices / "dataset.json").unlink()
+    train(recipe_of("scan_denoising", slices), tmp_path / "run", show_progress=False)
+    assert "has no dataset.json that describes its scans" in caplog.text
+
+
 def test_a_neighbouring_slice_is_a_noisy_target_either_way_round(slices):
     pairs = samples(slices, "scan_denoising_alone")
     assert [(pair.source.stem[-1], pair.target.stem[-1]) for pair in pairs.pairs] == [

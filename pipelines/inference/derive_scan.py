@@ -16,6 +16,7 @@ import translate
 from translate.contract import CAN_BE_ALLOWED
 from translate.data.dicom_geometry import ALLOWED
 from translate.data.nifti import VolumeWriter
+from translate.data.scan_output import UNITS
 from translate.data.scans import Scan, ScanError, ScanWriter
 from translate.pipelines.inference.scan_denoising import DenoisedSlice, ScanDenoising
 from translate.pipelines.journal import sha256
@@ -54,6 +55,8 @@ class ScanOptions:
         known = {*ALLOWED, *CAN_BE_ALLOWED}
         if unknown := sorted(self.allow - known):
             raise ScanError(f"allow takes {', '.join(sorted(known))}, got {', '.join(map(repr, unknown))}")
+        if self.units not in (None, "Bq/ml", *UNITS):  # Bq/ml only of DICOM
+            raise ScanError(f"--units takes {', '.join(UNITS)}, got {self.units!r}")
         if self.batch_size < 1:
             raise ScanError(f"batch_size must be at least 1, got {self.batch_size}")
         if not self.evidence and (self.residual or self.uncertainty):

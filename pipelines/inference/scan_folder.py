@@ -225,7 +225,7 @@ def _make(run: ScanRun, scan: Scan, record: Record, started: float, bar: Any) ->
     stage = run.journal.folder / f"aside-{uuid.uuid4().hex}-parts"
     stage.mkdir()
     try:
-        file = stage / f"{Path(record.file).name}{scan.suffix}"
+        file = stage / (f"{Path(record.file).name}{scan.suffix}" if scan.suffix else "series")  # its folder is renamed
         derived = derive_scan(run.pipeline, scan, file, run.options, bar.update)
 
         def gather(aside: Path) -> None:

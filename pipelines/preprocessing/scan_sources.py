@@ -153,10 +153,10 @@ def _check_named(folder: Path, slices: list[Slice], reading: Reading) -> None:
     )
 
 
-def expression(text: str, option: str) -> re.Pattern[str]:
+def expression(text: str, option: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
     """A compiled regular expression. Raises ScanError."""
     try:
-        return re.compile(text)
+        return re.compile(text, flags)
     except re.error as error:
         raise ScanError(f"{option} {text!r} is not a regular expression: {error}") from None
 

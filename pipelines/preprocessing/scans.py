@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ def prepare_scan_pairs(
         ScanError: from `find_slices` and `match_slices`; slices without a partner that are not allowed, or none with.
     """
     _check(options, output, source, target)
+    if source.resolve() == target.resolve():
+        raise ScanError(f"source and --target are both {source}: give the scans that SOURCE shall become as --target")
     found = [find_slices(folder, scans.reading) for folder in (source, target)]
     sources, targets = (side.slices for side in found)
     matched = match_slices(sources, targets)
@@ -180,7 +183,7 @@ def split_patients(slices: Iterable[Slice], options: Options, scans: ScanOptions
 def _named(patients: list[str], expressions: tuple[str, ...]) -> dict[str, str]:
     val: set[str] = set()
     for text in expressions:
-        pattern = expression(f"(?i:{text})", "--val-patients")  # IDs from tags are in lower case, with "id " before
+        pattern = expression(text, "--val-patients", re.IGNORECASE)  # IDs from tags are in lower case, "id " before
         fitting = {patient for patient in patients if pattern.fullmatch(patient.removeprefix("id "))}
         if not fitting:
             raise ScanError(

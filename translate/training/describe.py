@@ -8,7 +8,7 @@ from translate.recipe import Recipe
 from translate.training.checks import check_recipe_fits
 from translate.training.pictures import check_pictures
 from translate.training.precision import choose_precision
-from translate.training.scans import check_noise, contract_of
+from translate.training.scans import check_scans
 from translate.training.setup import (
     Splits,
     build_networks,
@@ -25,8 +25,7 @@ def describe(recipe: Recipe) -> str:
     check_trackers(recipe.logging.trackers)
     splits = find_files(recipe)
     check_pictures(recipe, splits)
-    contract_of(recipe)
-    check_noise(recipe, splits.train)
+    check_scans(recipe, splits.train)
     networks = build_networks(recipe)
     build_objective(recipe, networks)
     state = process_state()

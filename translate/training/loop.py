@@ -26,7 +26,7 @@ from translate.training.precision import Precision, choose_precision
 from translate.training.records import cut_log
 from translate.training.report import Run, check_losses, report, save_state_of
 from translate.training.run_folder import RunFolder, check_same_run
-from translate.training.scans import check_noise, contract_of
+from translate.training.scans import check_scans
 from translate.training.schedule import learning_rate
 from translate.training.setup import (
     build_datasets,
@@ -75,8 +75,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
     check_trackers(recipe.logging.trackers)
     splits = find_files(recipe)
     check_pictures(recipe, splits)
-    contract_of(recipe)
-    check_noise(recipe, splits.train)
+    check_scans(recipe, splits.train)
     folder = RunFolder(output)
     check_same_run(folder, recipe, splits)
     precision, accelerator = build_accelerator(recipe, folder.root)

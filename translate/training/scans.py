@@ -1,6 +1,7 @@
 """What a run must know of the scans that it trains on, and the intensity contract that its model carries."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from translate.data.splits import Split
 from translate.noise_statistics import SOFT_TISSUE, check_noise_assumption, measure_noise_correlation
 from translate.recipe import ConfigError, Recipe
 
+logger = logging.getLogger(__name__)
 SLICES_MEASURED = 8  # of which the correlation of the noise is measured
 
 
@@ -45,6 +47,24 @@ def contract_of(recipe: Recipe) -> IntensityContract | None:
         largest_change=bound and bound * (range.high - range.low) / 2,
         output_modality=data.target_modality,
     )
+
+
+def check_scans(recipe: Recipe, train: Split) -> None:
+    """What can be known before a run for scans starts; a warning where its contract will know little.
+
+    Raises:
+        ConfigError: the data set is of another modality or in other units, or its noise is not what the recipe needs.
+    """
+    if contract_of(recipe) is None:
+        return
+    assert recipe.data.folder is not None
+    if not scan_facts(recipe.data.folder):
+        logger.warning(
+            "%s has no dataset.json that describes its scans: the model will not know their pixel size, slice "
+            "thickness and kernel, and take any; translate preprocess scans writes it",
+            recipe.data.folder,
+        )
+    check_noise(recipe, train)
 
 
 def scan_facts(folder: Path) -> dict[str, Any]:
