@@ -24,7 +24,9 @@ ANATOMY_LIMIT = 1.5  # times the median difference: more counts as other anatomy
 class ScanSlices(PairedImages):
     """Registered pairs of slices; the source has its neighbours above and below as channels (2.5D)."""
 
-    def __init__(self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int, neighbours: int) -> None:
+    def __init__(
+        self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int, neighbours: int = 0
+    ) -> None:
         super().__init__(pairs, views, loader, seed, None)
         self.neighbours = neighbours
 
@@ -64,9 +66,6 @@ class NeighbouringSlices(ScanSlices):
     blurred, is more than `ANATOMY_LIMIT` times its median.
     """
 
-    def __init__(self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int) -> None:
-        super().__init__(pairs, views, loader, seed, 0)
-
     def __getitem__(self, draw: Draw) -> Paired:
         pair = self.pairs[draw.indices[0]]
         seed = sample_seed(self.seed, draw.epoch, draw.place)
@@ -83,9 +82,6 @@ class BlindSpots(ScanSlices):
 
     For noise that is independent from pixel to pixel, and no other.
     """
-
-    def __init__(self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int) -> None:
-        super().__init__(pairs, views, loader, seed, 0)
 
     def __getitem__(self, draw: Draw) -> Paired:
         pair = self.pairs[draw.indices[0]]

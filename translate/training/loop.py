@@ -75,7 +75,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
     check_trackers(recipe.logging.trackers)
     splits = find_files(recipe)
     check_pictures(recipe, splits)
-    check_scans(recipe, splits.train)
+    contract = check_scans(recipe, splits.train)
     folder = RunFolder(output)
     check_same_run(folder, recipe, splits)
     precision, accelerator = build_accelerator(recipe, folder.root)
@@ -91,7 +91,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
     accelerator.wait_for_everyone()
     if recipe.logging.trackers:
         accelerator.init_trackers("translate", config=tracker_config(recipe))
-    return Run(recipe, folder, splits, accelerator, precision, trained, progress, training_set, shown_set)
+    return Run(recipe, folder, splits, accelerator, precision, trained, progress, training_set, shown_set, contract)
 
 
 def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:

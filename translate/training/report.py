@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
+from translate.contract import IntensityContract
 from translate.model_folder import ModelConfig, save_model
 from translate.recipe import Recipe
 from translate.training.precision import Precision
 from translate.training.records import append_log, draw_curves, draw_grid, read_log
 from translate.training.run_folder import RunFolder
-from translate.training.scans import contract_of
 from translate.training.setup import Splits, Trained
 from translate.training.state import Progress, save_training
 from translate.training.validation import MODEL_SPACE, Dataset, main_figure, sample_rows, validate
@@ -36,6 +36,7 @@ class Run:
     progress: Progress
     training_set: Dataset
     shown_set: Dataset
+    contract: IntensityContract | None  # of a model for scans, by the data set as it was at the start
 
 
 def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
@@ -117,7 +118,7 @@ def _export(run: Run, folder: Path) -> None:
         generators=networks.generator_configs,
         discriminators=networks.discriminator_configs,
         recipe=recipe,
-        contract=contract_of(run.recipe),
+        contract=run.contract,
         data=run.splits.summary(run.recipe.data.folder),
         training={
             "steps": run.progress.step,

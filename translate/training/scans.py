@@ -49,14 +49,18 @@ def contract_of(recipe: Recipe) -> IntensityContract | None:
     )
 
 
-def check_scans(recipe: Recipe, train: Split) -> None:
+def check_scans(recipe: Recipe, train: Split) -> IntensityContract | None:
     """What can be known before a run for scans starts; a warning where its contract will know little.
+
+    Returns:
+        The contract of its model; None for pictures.
 
     Raises:
         ConfigError: the data set is of another modality or in other units, or its noise is not what the recipe needs.
     """
-    if contract_of(recipe) is None:
-        return
+    contract = contract_of(recipe)
+    if contract is None:
+        return None
     assert recipe.data.folder is not None
     if not scan_facts(recipe.data.folder):
         logger.warning(
@@ -65,6 +69,7 @@ def check_scans(recipe: Recipe, train: Split) -> None:
             recipe.data.folder,
         )
     check_noise(recipe, train)
+    return contract
 
 
 def scan_facts(folder: Path) -> dict[str, Any]:
