@@ -169,6 +169,7 @@ def _write(item: Item, opened: Opened, journal: Journal, options: Options) -> Re
             height=changed.pixels.shape[0],
             settings=settings,
             input_sha256=content,
+            warnings=opened.warnings or None,
         )
         if changed is picture:
             return journal.put(record, lambda path: _copy(item.source, path))
@@ -210,4 +211,5 @@ def _described(item: Item, record: Record, output: Path) -> dict[str, Any]:
         "dtype": info.dtype.name,
         "sha256": record.output_sha256,
         **(item.change.facts() if item.change else {}),
+        **({"warnings": record.warnings} if record.warnings else {}),
     }

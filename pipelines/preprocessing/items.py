@@ -1,5 +1,6 @@
 """What preprocessing writes, one image at a time: where it comes from, what becomes of it, and its name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,9 @@ class Opened:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.warnings: list[str] = []  # what went otherwise than asked for, kept with the records of its items
         self._reduced: dict[int, Picture] = {}
+        self._made: dict[str, Picture] = {}
 
     @cached_property
     def content(self) -> str:
@@ -32,6 +35,12 @@ class Opened:
         if factor not in self._reduced:
             self._reduced[factor] = read_picture(self.path) if factor == 1 else shrink(self.picture, factor)
         return self._reduced[factor]
+
+    def once(self, name: str, make: Callable[[Picture], Picture]) -> Picture:
+        """What `make` gives of the picture, made when the first item asks for it by this name."""
+        if name not in self._made:
+            self._made[name] = make(self.picture)
+        return self._made[name]
 
 
 class Change(Protocol):

@@ -1,4 +1,4 @@
-"""translate preprocess pairs | side-by-side | unpaired | super-resolution | scans"""
+"""translate preprocess pairs | side-by-side | unpaired | super-resolution | sketches | scans"""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from translate.cli import preprocess_scans
+from translate.cli import preprocess_scans, preprocess_sketches
 
 EPILOG = """
 The data set is a folder with train/ and val/, ready for translate train, and dataset.json with size, type and SHA-256
@@ -38,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unpaired.add_argument("b", metavar="B", type=Path, help="folder of the other kind")
     enlarging = _task(tasks, "super-resolution", "pictures, and smaller or degraded copies of them to be restored")
     enlarging.add_argument("folder", metavar="FOLDER", type=Path, help="folder of pictures of high resolution")
+    sketches = _task(
+        tasks, "sketches", "photographs, and drawings that are derived from them or real", preprocess_sketches.EPILOG
+    )
+    sketches.add_argument("folder", metavar="PHOTOS", type=Path, help="folder of photographs")
     scans = _task(tasks, "scans", "slices of CT, MR or X-ray scans, in their own units", preprocess_scans.EPILOG)
     scans.add_argument("source", metavar="SOURCE", type=Path, help="folder or file of scans: DICOM, NIfTI or TIFF")
-    for task in (pairs, halves, unpaired, enlarging, scans):
+    for task in (pairs, halves, unpaired, enlarging, sketches, scans):
         task.add_argument("output", metavar="OUT", type=Path, help="folder of the data set")
         whose = "patients" if task is scans else "images"
         task.add_argument(
@@ -49,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         task.add_argument(
             "--split", choices=["train", "val"], help="put everything into this split, and leave the other as it is"
         )
-        task.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice for val/, and of noise (0)")
+        task.add_argument(
+            "--seed", metavar="N", type=int, default=0, help="of the choice for val/, and of all that is random (0)"
+        )
         if task not in (enlarging, scans):
             task.add_argument("--size", metavar="PIXELS", type=int, help="reduce images to this shorter side")
         task.add_argument("--workers", metavar="N", type=int, default=2, help="threads (2)")
@@ -61,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
     _add_super_resolution(enlarging)
+    preprocess_sketches.add_arguments(sketches)
     preprocess_scans.add_arguments(scans)
 
 
@@ -125,6 +132,8 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
             options.scale, options.tile, tuple(options.reduce), options.min_detail, _degradation(options.degradation)
         )
         summary = prepare_super_resolution(options.folder, options.output, how, making, show_progress=shown)
+    elif options.task == "sketches":
+        summary = preprocess_sketches.prepare(options, how, show_progress=shown)
     elif options.task == "scans":
         summary = preprocess_scans.prepare(options, how, show_progress=shown)
     else:
@@ -135,7 +144,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
         counts = ", ".join(f"{split} {count}" for split, count in summary["splits"].items())
         unit = "pairs" if summary["kind"] == "paired" else "slices" if options.task == "scans" else "images"
         left_out = f", {summary['left_out']} left out" if summary["left_out"] else ""
-        failed = f"{summary['failed']} files failed{left_out}"
+        failed = f"{summary['failed']} files failed{left_out}{preprocess_sketches.told(summary)}"
         sys.stdout.write(f"{unit}: {counts}; {failed}. Manifest: {summary['manifest']}\n")
     return 1 if summary["failed"] else 0
 
