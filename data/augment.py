@@ -23,6 +23,7 @@ class Geometry:
     """What happens to the geometry of a training picture, in this order. Values are never changed.
 
     resize: length of the shorter side in pixels, the aspect is kept; None leaves the size.
+    frame: the same for the longer side; at most one of both.
     zoom: largest relative change of the scale, 0.1 for 0.9 to 1.1.
     rotate: largest rotation in degrees, either way; the border is reflected.
     crop: side of a random square in pixels, padded by reflection where the picture is smaller; None for the whole.
@@ -32,6 +33,7 @@ class Geometry:
     """
 
     resize: int | None = None
+    frame: int | None = None
     zoom: float = 0.0
     rotate: float = 0.0
     crop: int | None = None
@@ -40,9 +42,9 @@ class Geometry:
     rotate90: bool = False
 
 
-def resized(height: int, width: int, shorter: int | None) -> tuple[int, int]:
-    """(H, W) of a picture whose shorter side was brought to `shorter` pixels, as SmallestMaxSize does it."""
-    scale = shorter / min(height, width) if shorter else 1.0
+def resized(height: int, width: int, shorter: int | None, longer: int | None = None) -> tuple[int, int]:
+    """(H, W) of a picture whose shorter or longer side was brought to so many pixels, as albumentations does it."""
+    scale = shorter / min(height, width) if shorter else longer / max(height, width) if longer else 1.0
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -113,6 +115,8 @@ def _compose(geometry: Geometry) -> Any:
     steps: list[Any] = []
     if geometry.resize:
         steps.append(albumentations.SmallestMaxSize(geometry.resize, interpolation=cv2.INTER_AREA))
+    if geometry.frame:
+        steps.append(albumentations.LongestMaxSize(geometry.frame, interpolation=cv2.INTER_AREA))
     if geometry.zoom or geometry.rotate:
         steps.append(
             albumentations.Affine(

@@ -77,6 +77,7 @@ class Loader:
         """One tensor (C, H, W) for what became of the pixels (H, W, C) and the alpha (H, W) of each picture."""
         if all(alpha is None for alpha in alphas):
             colours = self.tones.mix(colours, seed)
+        colours = self.tones.draw(colours, seed)
         sign = self.tones.sign(seed)
         return [
             sign * view.tensor(pixels, alpha, picture)

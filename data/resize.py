@@ -1,7 +1,9 @@
-"""Making pictures smaller."""
+"""Making pictures smaller, and images in model space of any size."""
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from translate.data.imresize import imresize
 from translate.data.picture import ImageError, Picture
@@ -51,6 +53,17 @@ def shrink(picture: Picture, factor: int) -> Picture:
 
     alpha = None if picture.alpha is None else reduced(picture.alpha)
     return Picture(reduced(picture.pixels), alpha, picture.metadata)
+
+
+def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, C, H, W) to (N, C, *size), bicubic and antialiased, float32; the same object where it has that size."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    planes = images.flatten(0, 1).cpu().numpy()
+    resized = np.empty((len(planes), *size), np.float32)
+    for plane, result in zip(planes, resized, strict=True):
+        result[:] = imresize(plane, size)
+    return torch.from_numpy(resized).reshape(*images.shape[:2], *size).to(images.device)
 
 
 def _average(values: np.ndarray, sides: tuple[int, int]) -> np.ndarray:

@@ -54,6 +54,7 @@ class DataConfig(BaseModel):
     source_range: RangeConfig | None = None  # what -1 and 1 mean; None: the limits of the file's dtype
     target_range: RangeConfig | None = None
     resize: Pixels | None = None  # shorter side, before everything else, in training and validation
+    frame: Pixels | None = None  # longer side, in place of resize: whole pictures at one scale
     crop: Pixels | None = None  # side of a random square of the source in training; None: whole pictures of one size
     zoom: float = Field(0.0, ge=0, lt=1)  # random scale, 0.1: from 0.9 to 1.1
     rotate: float = Field(0.0, ge=0, le=180)  # random rotation, largest angle in degrees
@@ -62,6 +63,7 @@ class DataConfig(BaseModel):
     rotate90: bool = False  # by quarter turns
     mix_channels: bool = False  # of one channel: grey is a random mixture of R, G and B instead of luma
     invert: bool = False  # dark and bright of both sides change places, half the time
+    redraw: float = Field(0.0, ge=0, le=1)  # of drawings, sources alone: random line weight, tone, softness and grain
     workers: int = Field(2, ge=0)  # loader processes of each training process
     cache: bool = False  # decode once into FOLDER/cache, shared by workers and processes
 
@@ -76,10 +78,19 @@ class DataConfig(BaseModel):
         return self.kind in ("neighbouring_slices", "blind_spot")
 
     def training_geometry(self) -> Geometry:
-        return Geometry(self.resize, self.zoom, self.rotate, self.crop, self.flip, self.flip_vertical, self.rotate90)
+        return Geometry(
+            self.resize,
+            self.frame,
+            self.zoom,
+            self.rotate,
+            self.crop,
+            self.flip,
+            self.flip_vertical,
+            self.rotate90,
+        )
 
     def training_tones(self) -> Tones:
-        return Tones(self.mix_channels, self.invert)
+        return Tones(self.mix_channels, self.invert, self.redraw)
 
 
 class Split(NamedTuple):

@@ -1,4 +1,4 @@
-"""Random values: what a training pair looks like in other colours. Both sides change alike."""
+"""Random values: what a training pair looks like in other colours, or its source drawn by another hand."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from translate.data.augment import sample_seed
 from translate.data.intensity import IntensityRange
+from translate.data.redraw import redraw
 
 LUMA_SHARE = 0.3  # of the draws that keep the luma
 CONCENTRATION = 0.6  # of the Dirichlet distribution of the weights: below 1 one channel often dominates
@@ -17,10 +18,12 @@ class Tones:
 
     mix_channels: grey is a random mixture of R, G and B; luma in 3 of 10 draws. For pictures without alpha.
     invert: dark and bright change places, with probability 1/2.
+    redraw: how much the source alone changes, a drawing, from 0 to 1.
     """
 
     mix_channels: bool = False
     invert: bool = False
+    redraw: float = 0.0
 
     def mix(self, pictures: list[np.ndarray], seed: int) -> list[np.ndarray]:
         """(H, W, 3) of any dtype to (H, W, 1) float32 in [0, 1] by the same weights; the very same arrays otherwise."""
@@ -32,6 +35,12 @@ class Tones:
         weights = random.dirichlet([CONCENTRATION] * 3).astype(np.float32)
         highest = [np.float32(IntensityRange.of_dtype(picture.dtype).high) for picture in pictures]
         return [(p.astype(np.float32) @ weights / high)[..., None] for p, high in zip(pictures, highest, strict=True)]
+
+    def draw(self, pictures: list[np.ndarray], seed: int) -> list[np.ndarray]:
+        """The source, which comes first, drawn anew; the very same arrays otherwise."""
+        if not self.redraw:
+            return pictures
+        return [redraw(pictures[0], self.redraw, seed), *pictures[1:]]
 
     def sign(self, seed: int) -> float:
         """What a pair is multiplied by in model space."""

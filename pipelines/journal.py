@@ -38,6 +38,7 @@ class Record:
     slices: int | None = None  # of a scan
     clipped: int | None = None  # voxels that the derived file could not hold
     warnings: list[str] | None = None
+    cleaning: list[str] | None = None  # what was done to a drawing first
 
 
 class Journal:

@@ -27,6 +27,7 @@ TRUNK = (
     "translate.residual_structure",
     "translate.scan_evidence",
     "translate.scan_metrics",
+    "translate.sheet",
     "translate.sizes",
     "translate.super_resolution_metrics",
     "translate.tissue",
@@ -126,6 +127,14 @@ def test_the_folders_are_imported_by_their_full_name_only():
 def test_albumentations_is_behind_one_module():
     users = {m for m, tree in sources().items() if any(within(n, "albumentations") for n in imports(tree))}
     assert users == {"translate.data.augment"}
+
+
+def test_gradio_is_for_the_page_alone_and_only_its_command_starts_it():
+    users = {m for m, tree in sources().items() if any(within(n, "gradio") for n in imports(tree))}
+    assert users
+    assert all(within(module, "translate.pipelines.app") for module in users)
+    page = {m for m, tree in sources().items() if any(within(n, "translate.pipelines.app") for n in imports(tree))}
+    assert {module for module in page if not within(module, "translate.pipelines.app")} == {"translate.cli.app"}
 
 
 def test_recipes_hold_no_python():

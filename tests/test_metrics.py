@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from translate.metrics import _pyramid, psnr, sliced_wasserstein, ssim
+from translate.metrics import _pyramid, diversity, psnr, sliced_wasserstein, ssim
 
 
 def noise(*shape, seed=0):
@@ -77,11 +77,12 @@ def test_metrics_refuse_to_broadcast(metric):
         metric(noise(3, 16, 16), noise(3, 16, 16), data_range=2)
 
 
-@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize("metric", [psnr, ssim, diversity])
 @pytest.mark.parametrize("data_range", [0, -1, math.nan, math.inf])
 def test_a_data_range_that_is_no_positive_number_is_refused(metric, data_range):
+    images = [noise(2, 1, 16, 16)] * (1 if metric is diversity else 2)
     with pytest.raises(ValueError, match=f"data_range must be a positive number, got {data_range}: give the largest"):
-        metric(noise(1, 1, 16, 16), noise(1, 1, 16, 16), data_range=data_range)
+        metric(*images, data_range=data_range)
 
 
 def test_the_pyramid_adds_up_to_the_image_also_at_odd_sides():
@@ -150,3 +151,52 @@ def test_sliced_wasserstein_takes_sets_of_unequal_size_and_constant_images():
 def test_sliced_wasserstein_refuses_what_it_cannot_compare(a, b, options, message):
     with pytest.raises(ValueError, match=message):
         sliced_wasserstein(torch.zeros(a), torch.zeros(b), **options)
+
+
+def test_images_that_are_all_the_same_have_no_diversity():
+    assert diversity(noise(1, 3, 48, 40).expand(5, -1, -1, -1), data_range=2) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("greys", "expected"),
+    [
+        ([-1, 1], 1),  # black and white
+        ([0, 0.2], 0.1),
+        ([-1, -1, 1, 1], (4 / 6) ** 0.5),  # 4 of the 6 pairs differ by the whole range
+        ([0, 0.2, 0.4], ((0.1**2 + 0.1**2 + 0.2**2) / 3) ** 0.5),
+    ],
+)
+def test_diversity_is_the_root_mean_square_difference_of_all_pairs_in_parts_of_the_range(greys, expected):
+    images = torch.tensor(greys, dtype=torch.float64)[:, None, None, None].expand(-1, 3, 40, 50)
+    assert diversity(images, data_range=2) == pytest.approx(expected)
+    assert diversity((images + 1) * 127.5, data_range=255) == pytest.approx(expected)
+
+
+def test_diversity_of_half_the_image_is_that_of_half_its_pixels():
+    images = torch.zeros(2, 1, 64, 128)
+    images[1, :, :, :64] = 2
+    assert diversity(images, data_range=2) == pytest.approx(0.5**0.5)
+
+
+def test_diversity_of_8_bit_images_does_not_wrap_around():
+    black, white = torch.zeros(1, 4, 4, dtype=torch.uint8), torch.full((1, 4, 4), 255, dtype=torch.uint8)
+    assert diversity(torch.stack([white, black]), data_range=255) == pytest.approx(1)
+
+
+def test_diversity_does_not_depend_on_the_order():
+    images = smooth(noise(7, 3, 45, 70))
+    order = torch.tensor([3, 0, 6, 2, 5, 1, 4])
+    assert diversity(images, data_range=2) == pytest.approx(diversity(images[order], data_range=2), rel=1e-12)
+
+
+def test_noise_hardly_counts_as_diversity():
+    collapsed = smooth(noise(1, 3, 256, 256)).expand(6, -1, -1, -1)
+    noisy = diversity(collapsed + 0.2 * noise(6, 3, 256, 256, seed=1), data_range=2)
+    assert 0 < noisy < 0.015  # 0.2 * sqrt(2 / 3) / 2 = 0.082 of the range at full size, an eighth of it at 32 pixels
+    assert noisy == pytest.approx(0.082 / 8, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (0, 3, 32, 32), (3, 32, 32)])
+def test_diversity_refuses_what_is_no_set_of_images(shape):
+    with pytest.raises(ValueError, match=r"at least two images \(N, C, H, W\) of one size, got .*: give more images"):
+        diversity(torch.zeros(shape), data_range=2)

@@ -21,6 +21,7 @@ GENERATOR_ROWS = {
     "unet": {"width": 4, "depth": 3},
     "unet, two levels": {"width": 4, "depth": 2},
     "unet, six levels": {"width": 2, "depth": 6, "dropout": True, "norm": "batch"},
+    "unet, detail at full resolution": {"width": 4, "depth": 3, "upsample": "resize", "detail": 3},
     "unet, resize": {"width": 4, "depth": 3, "upsample": "resize"},
     "resnet": {"width": 4, "blocks": 1},
     "resnet, resize and zeros": {
@@ -254,6 +255,7 @@ def test_a_residual_generator_adds_its_head_to_the_input():
         (UNet, {"depth": 1}, "depth must be an int of at least 2, got 1"),
         (UNet, {"out_channels": 0}, "out_channels must be an int of at least 1, got 0"),
         (UNet, {"width": 1.5}, r"width must be an int of at least 1, got 1\.5"),
+        (UNet, {"detail": -1}, "detail must be an int of at least 0, got -1"),
         (UNet, {"depth": True}, "depth must be an int of at least 2, got True"),
         (UNet, {"norm": "layer"}, "norm must be one of 'instance', 'batch', 'group', 'none', got 'layer'"),
         (UNet, {"upsample": "nearest"}, "upsample must be one of 'transposed', 'resize', got 'nearest'"),

@@ -166,6 +166,19 @@ def test_the_size_after_resizing_is_known_from_the_header(size):
         assert picture.shape[:2] == resized(*size, shorter)
 
 
+@pytest.mark.parametrize("size", [(48, 40), (41, 97), (7, 3), (33, 100)])
+def test_a_frame_is_reached_by_the_longer_side(size):
+    for longer in (5, 32, 120):
+        (picture,) = Augmentation(Geometry(frame=longer))([np.zeros((*size, 3), np.uint8)], 0)
+        assert picture.shape[:2] == resized(*size, None, longer)
+        assert max(picture.shape[:2]) == longer
+
+
+def test_the_size_is_given_by_one_of_the_sides(paired_folder):
+    with pytest.raises(ConfigError, match=r"resize 32 is for the shorter side and data\.frame 48 for the longer"):
+        check_recipe_fits(small_recipe(paired_folder, data={"resize": 32, "frame": 48}))
+
+
 def test_an_output_folder_that_is_a_model_is_refused(paired_folder, small_model):
     with pytest.raises(
         ConfigError, match=r"is a model folder: give a new folder, and this one as training\.start_from"

@@ -15,14 +15,14 @@ from translate.cli import main
 from translate.cli.evaluate import in_words
 from translate.data.images import ImageError, from_array, read_picture, write_picture
 from translate.data.imresize import imresize
-from translate.metrics import gradient_energy, sliced_wasserstein, studio_luma
+from translate.metrics import gradient_energy, sliced_wasserstein
 from translate.model_folder import ModelConfig, build_network, save_model
 from translate.networks import GENERATORS
 from translate.pipelines.inference.load import load_pipeline
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.pipelines.inference.super_resolution import OutputSize
 from translate.pipelines.super_resolution_evaluation import evaluate_super_resolution
-from translate.super_resolution_metrics import luma_figures, published_bicubic
+from translate.super_resolution_metrics import luma_figures, published_bicubic, studio_luma
 
 
 def save_edsr(folder, *, scale=2, channels=3, trained=True, task="super_resolution", follow=True):

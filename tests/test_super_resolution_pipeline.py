@@ -17,13 +17,13 @@ from skimage import data as photographs_of
 import translate.pipelines
 from translate.checkpoint import CheckpointError
 from translate.cli import main
+from translate.data import resize
 from translate.data.images import ImageError, Metadata, Picture, from_array, read_picture, to_array, write_picture
 from translate.data.imresize import imresize
 from translate.data.intensity import LUMA, picture_to_tensor
 from translate.model_folder import ModelConfig, save_model
 from translate.networks import EDSR
 from translate.pipelines import OutputSize, Pipeline, SuperResolution, load_pipeline
-from translate.pipelines.inference import super_resolution
 from translate.pipelines.inference.folder import translate_file, translate_folder
 from translate.pipelines.inference.plan import Options
 
@@ -273,7 +273,7 @@ def test_the_network_runs_once_at_its_own_scale(monkeypatch):
 
 
 def test_at_the_networks_own_scale_nothing_is_resized(monkeypatch):
-    monkeypatch.setattr(super_resolution, "imresize", lambda *_: pytest.fail("resized"))
+    monkeypatch.setattr(resize, "imresize", lambda *_: pytest.fail("resized"))
     assert enlarger()(photo()).shape == enlarger()(photo(), scale=2.0).shape == (80, 112, 3)
     assert enlarger()(photo(), width=112, height=80).shape == (80, 112, 3)
 

@@ -67,7 +67,7 @@ def test_every_recipe_trains_two_steps_and_then_translates(
         folder = unpaired_folder if recipe.data.kind == "unpaired" else paired_folder
     overrides = SMALLER | {"data.folder": str(folder)}
     if scale == 1:
-        overrides["data.resize"] = "32"
+        overrides["data.frame" if recipe.data.frame else "data.resize"] = "32"
     if recipe.data.crop:
         overrides["data.crop"] = str(crop)
     if recipe.discriminator:

@@ -5,7 +5,6 @@ All are computed in float64 (float32 on MPS, which has none) and without gradien
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 SSIM_WINDOW = 11  # pixels
 SWD_SMALLEST = 16  # pixels, shorter side of the coarsest level
 PATCH = 7  # pixels, side of the patches of sliced_wasserstein
-STUDIO_LUMA = (65.481, 128.553, 24.966)  # of R, G, B in [0, 1]: ITU-R Recommendation BT.601, 219 steps above 16
+DIVERSITY_SIDE = 32  # pixels, shorter side of what diversity compares
 
 
 @torch.no_grad()
@@ -95,28 +94,32 @@ def gradient_energy(images: Tensor) -> Tensor:
     return down + right
 
 
-def studio_luma(pixels: np.ndarray) -> np.ndarray:
-    """Y of BT.601 in studio range, on which super-resolution is measured: 16 for black, 235 for white, not rounded.
+@torch.no_grad()
+def diversity(images: Tensor, *, data_range: float) -> float:
+    """How different the images of a set are from one another, which tells the collapse of a generator.
 
-    Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255. A grey picture is Y already, from 0 to 255, as the literature has
-    it. The YCbCr of OpenCV and Pillow has full range, which costs 1.3 dB.
+    The root mean square, over all pairs of images and all pixels, of their difference, divided by the data range: 0
+    for images that are all the same, 1 for one black and one white. Larger images are first reduced to a shorter side
+    of 32 pixels, by averages of areas, so that noise and texture hardly count. Not the diversity that is measured by
+    LPIPS: it needs no network, and sees only layout, tone and colour. Judge it beside that of the targets.
 
     Args:
-        pixels: uint8 (H, W, 1) grey or (H, W, 3) RGB.
-
-    Returns:
-        float64 (H, W).
+        images: (N, C, H, W), of any dtype, N at least 2.
+        data_range: the largest minus the smallest possible value: 2 for [-1, 1], 255 for 8-bit values.
 
     Raises:
-        ValueError: for other shapes or dtypes.
+        ValueError: for other shapes, or if data_range is not a positive number.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+    if images.ndim != 4 or len(images) < 2:
         raise ValueError(
-            f"studio_luma needs uint8 (H, W, 1) or (H, W, 3), got {pixels.dtype} {pixels.shape}: convert it first"
+            f"diversity needs at least two images (N, C, H, W) of one size, got {tuple(images.shape)}: give more images"
         )
-    if pixels.shape[2] == 1:
-        return pixels[..., 0].astype(np.float64)
-    return 16 + pixels @ (np.array(STUDIO_LUMA) / 255)
+    _check_data_range(data_range)
+    height, width = images.shape[-2:]
+    factor = min(1.0, DIVERSITY_SIDE / min(height, width))
+    reduced = F.adaptive_avg_pool2d(_wide(images), (round(height * factor), round(width * factor)))
+    # The mean squared difference over all pairs is twice the variance: no pair need be formed.
+    return (2 * reduced.var(dim=0).mean()).sqrt().item() / data_range
 
 
 @torch.no_grad()
@@ -216,6 +219,10 @@ def _check_pair(name: str, prediction: Tensor, target: Tensor, data_range: float
             f"{name} needs two image batches of one shape (N, C, H, W), got {tuple(prediction.shape)} and "
             f"{tuple(target.shape)}: bring both to one shape first"
         )
+    _check_data_range(data_range)
+
+
+def _check_data_range(data_range: float) -> None:
     if not 0 < data_range < math.inf:
         raise ValueError(
             f"data_range must be a positive number, got {data_range!r}: give the largest minus the smallest possible "

@@ -20,6 +20,7 @@ from translate.checkpoint import (
     write_folder,
 )
 from translate.contract import IntensityContract
+from translate.data.drawing_style import DrawingStyle
 from translate.data.intensity import IntensityRange
 from translate.data.splits import RangeConfig
 from translate.networks import GENERATORS
@@ -76,6 +77,7 @@ class ModelConfig(BaseModel):
     data: dict[str, Any] | None = None  # fingerprint and counts of what it was trained on
     training: dict[str, Any] | None = None  # steps, images, figures on the validation split
     contract: IntensityContract | None = None  # of a model for scans
+    drawing: DrawingStyle | None = None  # of a model for drawings: what it was trained on
 
     @model_validator(mode="after")
     def _channels_of_its_kind(self) -> Self:

@@ -15,8 +15,18 @@ from tqdm.auto import tqdm
 
 from translate.data.images import ImageError, Picture, read_picture, write_picture
 from translate.data.resize import reduce_picture
+from translate.pipelines.inference.drawing_file import translate_drawing
 from translate.pipelines.inference.pipeline import Pipeline, Prepared
-from translate.pipelines.inference.plan import Job, Options, final_name, is_planned, plan_file, plan_folder
+from translate.pipelines.inference.plan import (
+    Job,
+    Options,
+    cleaned_name,
+    final_name,
+    is_planned,
+    plan_file,
+    plan_folder,
+)
+from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
 from translate.pipelines.journal import Journal, Record, sha256, write_report
 from translate.processes import process_state
 
@@ -44,6 +54,7 @@ class FolderRun:
     journal: Journal
     settings: str
     outputs: frozenset[str]  # all planned names
+    inputs: frozenset[Path]  # resolved
 
 
 def translate_folder(
@@ -52,7 +63,8 @@ def translate_folder(
     """Translate every image below `source` into the same tree below `output`.
 
     Files that are done (same content, same model and options, output untouched) are skipped; a file that fails is
-    reported and the others go on. Under `accelerate launch` the processes share the list.
+    reported and the others go on. Under `accelerate launch` the processes share the list. Of a pipeline that cleans
+    drawings the cleaned one is written beside its result, and the report says what was done to it.
 
     Returns:
         {"files", "done", "skipped", "failed", "seconds", "output", "report"}; `report` is a JSON-lines file with one
@@ -67,7 +79,8 @@ def translate_folder(
     started = time.monotonic()
     settings = f"{pipeline.fingerprint()} {options.format} {options.quality} {options.size}"
     outputs = frozenset(job.output for job in jobs)
-    run = FolderRun(pipeline, options, Journal(output, state.process_index), settings, outputs)
+    inputs = frozenset(job.source.resolve() for job in jobs)
+    run = FolderRun(pipeline, options, Journal(output, state.process_index), settings, outputs, inputs)
     state.wait_for_everyone()  # the journals are read before anybody writes
     mine = jobs[state.process_index :: state.num_processes]
     with tqdm(total=len(mine), unit="file", disable=not (show_progress and state.is_main_process)) as bar:
@@ -87,13 +100,17 @@ def translate_folder(
 def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Options | None = None) -> Path:
     """Translate one file. `output` is a file name with a known suffix, or a folder that gets a file of the same name.
 
+    Drawings can also be strokes (.json); see `translate_drawing`.
+
     Returns:
-        The path written.
+        The path of the translation.
 
     Raises:
         ImageError: the image cannot be read or the output cannot be written.
     """
     options = options or Options()
+    if isinstance(pipeline, SketchToPhoto):
+        return translate_drawing(pipeline, source, output, options)[0]
     job, named = plan_file(source, output, options)
     prepared = pipeline.prepare(_read(source, options))
     picture = pipeline.finish(pipeline.run(prepared.images), prepared)
@@ -157,7 +174,7 @@ def _load(run: FolderRun, job: Job) -> Loaded | Record:
     try:
         content = sha256(job.source)
         done = run.journal.find_done(job.file, run.settings, content)
-        if done is not None and done.output is not None and is_planned(job, done.output):
+        if done is not None and done.output is not None and is_planned(job, done.output) and _is_whole(run, done):
             return replace(done, status="skipped", seconds=None)
         prepared = run.pipeline.prepare(_read(job.source, run.options))
         return Loaded(job, prepared, content, started)
@@ -185,6 +202,9 @@ def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> R
         name = final_name(job, picture, run.options)
         if name != job.output and name in run.outputs:
             raise ImageError(f"it would be written as {name}, which is the place of another file: choose a format")
+        cleaned = loaded.prepared.cleaned
+        if cleaned:
+            _put_cleaned(run, cleaned_name(name), cleaned.picture)
         record = Record(
             file=job.file,
             status="done",
@@ -194,10 +214,25 @@ def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> R
             seconds=round(time.monotonic() - loaded.started, 3),
             settings=run.settings,
             input_sha256=loaded.content,
+            cleaning=list(cleaned.steps) if cleaned else None,
         )
         return run.journal.put(record, lambda path: write_picture(picture, path, quality=run.options.quality))
     except Exception as error:
         return _failed(run, job, error)
+
+
+def _put_cleaned(run: FolderRun, name: str, picture: Picture) -> None:
+    """Before the result's record: where there is one, the cleaned drawing is there too."""
+    path = run.journal.output / name
+    if name in run.outputs or path.resolve() in run.inputs:
+        raise ImageError(f"its cleaned drawing would be written as {name}, the place of another file: rename that one")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(picture, path, quality=run.options.quality)
+
+
+def _is_whole(run: FolderRun, done: Record) -> bool:
+    """Whether what belongs to an output is still beside it."""
+    return done.cleaning is None or (run.journal.output / cleaned_name(str(done.output))).is_file()
 
 
 def _failed(run: FolderRun, job: Job, error: Exception) -> Record:

@@ -8,12 +8,14 @@ from translate.model_folder import find_model, read_config
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.pipelines.inference.pretrained import task_of
 from translate.pipelines.inference.scan_denoising import ScanDenoising
+from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
 from translate.pipelines.inference.super_resolution import SuperResolution
 
 # By task; all others are Pipeline's.
 PIPELINES: dict[str, type[Pipeline] | type[ScanDenoising]] = {
     "super_resolution": SuperResolution,
     "scan_denoising": ScanDenoising,
+    "sketch_to_photo": SketchToPhoto,
 }
 
 
@@ -33,8 +35,8 @@ def load_pipeline(
     The arguments are those of `Pipeline.from_pretrained`.
 
     Returns:
-        A SuperResolution for the task "super_resolution", a ScanDenoising for a model with an intensity contract, else
-        a Pipeline.
+        A SuperResolution for the task "super_resolution", a SketchToPhoto for "sketch_to_photo", a ScanDenoising for a
+        model with an intensity contract, else a Pipeline.
 
     Raises:
         CheckpointError: there is no such model, or its folder is damaged.

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from translate.data.cleaning import CleanedDrawing
 from translate.data.images import ImageError, Metadata, Picture, from_array, from_pil, read_picture, to_array, to_pil
 from translate.data.intensity import IntensityRange, picture_to_tensor, tensor_to_picture
 from translate.pipelines.inference.pretrained import Pretrained
@@ -24,6 +25,7 @@ class Prepared:
     images: Tensor  # (1, C, H, W) in model space, on the CPU, not padded
     picture: Picture
     kind: OutputType  # of what was given
+    cleaned: CleanedDrawing | None = None  # of a drawing that was cleaned first
 
 
 class Pipeline(Pretrained):

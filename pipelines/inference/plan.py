@@ -119,6 +119,11 @@ def final_name(job: Job, picture: Picture, options: Options) -> str:
     return job.output + lossless_suffix(format, picture.pixels.dtype, alpha)
 
 
+def cleaned_name(output: str) -> str:
+    """Where the cleaned drawing of an output goes, of the same kind: sub/a.png has sub/a.cleaned.png."""
+    return Path(output).with_suffix(f".cleaned{Path(output).suffix}").as_posix()
+
+
 def is_planned(job: Job, output: str) -> bool:
     """Whether this is what `final_name` can give: outputs get other names when files come or go beside them."""
     return output == job.output or Path(output).with_suffix("").as_posix() == job.output

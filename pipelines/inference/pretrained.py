@@ -27,7 +27,11 @@ from translate.sizes import translate_any_size
 logger = logging.getLogger(__name__)
 
 # Tasks that Pipeline would do wrongly, and what does them.
-OWN_PIPELINES = {"super_resolution": "SuperResolution", "scan_denoising": "ScanDenoising"}
+OWN_PIPELINES = {
+    "super_resolution": "SuperResolution",
+    "scan_denoising": "ScanDenoising",
+    "sketch_to_photo": "SketchToPhoto",
+}
 
 
 # The eight views of a self-ensemble: transposed or not, then mirrored along these axes.

@@ -8,14 +8,13 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.data.images import MAX_PIXELS, ImageError, Picture
-from translate.data.imresize import imresize
 from translate.data.intensity import picture_to_tensor, resize_alpha, tensor_to_picture
+from translate.data.resize import resize_images
 from translate.data.transparency import fill_transparent
 from translate.model_folder import ModelConfig
 from translate.networks.bicubic import Bicubic
@@ -191,7 +190,7 @@ class SuperResolution(Pipeline):
             given = picture_to_tensor(picture, 3, self.input.intensity())
             output = self._enlarge(given).add_(change)
         result = tensor_to_picture(
-            _resize(output, size),
+            resize_images(output, size),
             given,
             picture,
             range_in=self.input.intensity(),
@@ -209,7 +208,7 @@ class SuperResolution(Pipeline):
 
     def _run_tensor(self, images: Tensor) -> Tensor:
         size = self._output_size(*images.shape[-2:])
-        return _resize(self.run(images), size)
+        return resize_images(self.run(images), size)
 
     def _output_size(self, height: int, width: int) -> tuple[int, int]:
         return self.size.of(height, width, self.scale)
@@ -219,17 +218,6 @@ class SuperResolution(Pipeline):
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, int(width == 1), 0, int(height == 1)), mode="replicate")  # the layer wants 2 pixels
         return self._bicubic(padded)[..., : height * self.scale, : width * self.scale]
-
-
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, C, H, W) to (N, C, *size), bicubic and antialiased, float32; the same object where it has that size."""
-    if tuple(images.shape[-2:]) == size:
-        return images
-    planes = images.flatten(0, 1).cpu().numpy()
-    resized = np.empty((len(planes), *size), np.float32)
-    for plane, result in zip(planes, resized, strict=True):
-        result[:] = imresize(plane, size)
-    return torch.from_numpy(resized).reshape(*images.shape[:2], *size).to(images.device)
 
 
 def _half_up(side: Fraction) -> int:

@@ -61,7 +61,7 @@ def demo(output: Path, *, show_progress: bool = True) -> dict[str, Any]:
         output / "evaluation.csv",
         show_progress=show_progress,
     )
-    draw_sheet(data, translated, output / "log.jsonl", sheet)
+    draw_results(data, translated, output / "log.jsonl", sheet)
     return {"model": str(output / "model"), "translated": str(translated), "sheet": str(sheet), "figures": figures}
 
 
@@ -81,27 +81,29 @@ def prepare(data: Path, show_progress: bool) -> None:
         write_dataset(items, data, "paired", Options(size=SIDE), "demo", show_progress=show_progress)
 
 
-def draw_sheet(data: Path, translated: Path, log: Path, path: Path) -> None:
+def draw_results(data: Path, translated: Path, log: Path, path: Path) -> None:
     """Input, output and target of every held-out picture in three rows below one another, and the curves below all."""
     import numpy as np
     from matplotlib.figure import Figure
 
     from translate.data.images import read_picture
+    from translate.data.intensity import picture_to_tensor
+    from translate.sheet import draw_sheet
     from translate.training.records import plot_curves, read_log, save_figure
 
-    folders = {"input": data / "val" / "source", "output": translated, "target": data / "val" / "target"}
-    names = sorted(file.name for file in folders["input"].iterdir())
-    blocks = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(1.5 * COLUMNS, 4.5 * blocks + 3.5), layout="constrained")
-    top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=[4.5 * blocks, 3.5]))
-    grid = top.subplots(3 * blocks, COLUMNS)
-    for axes in grid.flat:
-        axes.axis("off")
-    for index, name in enumerate(names):
-        for row, (label, folder) in enumerate(folders.items()):
-            axes = grid[3 * (index // COLUMNS) + row, index % COLUMNS]
-            pixels = read_picture(folder / name).pixels
-            axes.imshow(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-            axes.set_title(label if index % COLUMNS == 0 else "", fontsize="small", loc="left")
+    folders = (data / "val" / "source", translated, data / "val" / "target")
+    names = sorted(file.name for file in folders[0].iterdir())
+    blocks = [names[start : start + COLUMNS] for start in range(0, len(names), COLUMNS)]
+    rows = [
+        [picture_to_tensor(read_picture(folder / name), 3)[0] for name in block]
+        for block in blocks
+        for folder in folders
+    ]
+    figure = Figure(figsize=(1.5 * COLUMNS, 4.5 * len(blocks) + 3.5), layout="constrained")
+    top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=[4.5 * len(blocks), 3.5]))
+    axes = top.subplots()
+    axes.imshow(draw_sheet(rows).pixels)
+    axes.set_title("input, output and target below one another", fontsize="small", loc="left")
+    axes.axis("off")
     plot_curves(bottom, read_log(log))
     save_figure(figure, path)

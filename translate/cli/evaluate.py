@@ -1,4 +1,5 @@
-"""translate evaluate pairs MODEL SOURCE TARGET, super-resolution MODEL HR_FOLDER, scans MODEL SOURCE"""
+"""translate evaluate pairs MODEL SOURCE TARGET, super-resolution MODEL HR_FOLDER, scans MODEL SOURCE,
+drawings MODEL DRAWINGS"""
 
 import argparse
 import json
@@ -7,14 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError, evaluate_scans
+from translate.cli import CommandError, evaluate_drawings, evaluate_scans
 
 PAIRS = """
 What would be written is compared with the target, in the target's value range. PSNR in dB and SSIM are means over
 the images, higher is better. SWD is the sliced Wasserstein distance (Karras et al. 2018, x 1000) between the two sets,
-lower is better; it tells blur, which PSNR rewards. "do nothing" are the same figures of the source as it is. The PSNR
-of equal images is inf, in JSON the text "inf"; a figure for which the images are too small is - here, null in JSON and
-empty in CSV.
+lower is better; it tells blur, which PSNR rewards. "do nothing" are the same figures of the source as it is. Diversity
+tells how different the outputs are from one another: 0 if all are the same, however different their sources, and as
+much as the targets have where nothing collapsed. It is the root mean square of their differences, over all pairs and
+pixels, in parts of the value range, after a reduction to 32 pixels so that noise hardly counts. It is not LPIPS
+diversity: it needs no network, and sees only layout, tone and colour.
+The PSNR of equal images is inf, in JSON the text "inf"; a figure for which the images are too small, or too few, is -
+here, null in JSON and empty in CSV. --sheet shows source, output and target of some pairs side by side: look at it,
+for no figure tells what a picture looks like.
 """
 SUPER_RESOLUTION = """
 The protocol of the literature: HR is cut to a multiple of the scale and reduced by MATLAB's bicubic imresize, unless
@@ -47,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument(
         "--size", metavar="PIXELS", type=int, help="first reduce sources and targets to this shorter side"
     )
+    pairs.add_argument("--sheet", metavar="FILE", type=Path, help="a .png of source, output and target of some pairs")
+    pairs.add_argument("--sheet-images", metavar="N", type=int, default=12, help="of how many, evenly spread (12)")
     _add_common(pairs)
 
     purpose = "measure a model that enlarges on HR_FOLDER, by the protocol of the literature"
@@ -68,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scans = _add_task(tasks, "scans", purpose, evaluate_scans.EPILOG)
     evaluate_scans.add_arguments(scans)
     _add_common(scans)
+
+    purpose = "measure how nearly photographs of DRAWINGS give what the drawings give"
+    drawings = _add_task(tasks, "drawings", purpose, evaluate_drawings.EPILOG)
+    evaluate_drawings.add_arguments(drawings)
+    _add_common(drawings)
 
 
 def _add_task(tasks: Any, name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:
@@ -101,6 +114,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
         "pairs": (pairs, in_words),
         "super-resolution": (super_resolution, in_words),
         "scans": (evaluate_scans.scans, evaluate_scans.in_words),
+        "drawings": (evaluate_drawings.drawings, evaluate_drawings.in_words),
     }[options.task]
     summary = measure(options)
     sys.stdout.write(json.dumps(strict(summary)) + "\n" if options.json else tell(summary))
@@ -122,6 +136,8 @@ def pairs(options: argparse.Namespace) -> dict[str, Any]:
         source_suffix=options.source_suffix,
         target_suffix=options.target_suffix,
         size=options.size,
+        sheet=options.sheet,
+        sheet_images=options.sheet_images,
         show_progress=not options.json,
     )
 
@@ -180,10 +196,19 @@ def in_words(summary: dict[str, Any]) -> str:
     for label, figures in rows.items():
         numbers = (_number(figures.get(key), COLUMNS[key][1]) for key in columns)
         lines.append(label.ljust(wide) + "".join(numbers))
+    if summary.get("diversity") is not None:
+        lines.append(_diversity(summary["diversity"], summary["diversity_targets"]))
     if summary["csv"]:
         lines.append(f"each image: {summary['csv']}")
+    if summary.get("sheet"):
+        lines.append(f"look at it: {summary['sheet']}")
     return "\n".join(lines) + "\n"
 
 
 def _number(value: float | None, digits: int) -> str:
     return f"{'-':>10}" if value is None else f"{value:>10.{digits}f}"
+
+
+def _diversity(outputs: float, targets: float) -> str:
+    share = f", {100 * outputs / targets:.0f} %" if targets else ""
+    return f"diversity {outputs:.3f} (targets {targets:.3f}{share})"

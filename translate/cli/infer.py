@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError, infer_scans
+from translate.cli import CommandError, infer_drawings, infer_scans
 
 logger = logging.getLogger(__name__)
 EPILOG = """
@@ -17,6 +17,8 @@ done are skipped when the command is given again; a bad file is reported, and th
 WebP lossless, everything else as it is, unless --format says otherwise; grey, 16-bit, alpha and metadata are kept.
 Models that enlarge (super-resolution) make every image as many times larger as they were trained for; --scale, or
 --width and --height (one alone keeps the aspect), give another size.
+Models that take drawings (sketch to photo) take a .json file of strokes too: {"width": 256, "height": 256, "strokes":
+[[[10, 20], [30, 40]], ...]}. Drawings of another size than the training's are resized for the network, and back.
 Scans (DICOM series, NIfTI, TIFF with --units) are found wherever they lie in INPUT; OUTPUT/NAME/ gets a derived series
 or volume of each, in its units, and evidence/ with a page that shows what was changed. A file gives a file where OUTPUT
 is the name of one. Research only: what comes out is AI-processed and marked so.
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     enlarge.add_argument(
         "--self-ensemble", action="store_true", help="a little better, 8 times slower: mean over mirrored, turned views"
     )
+    infer_drawings.add_arguments(parser)
     parser.add_argument("--format", metavar="SUFFIX", help="write all as .png, .tif, .webp, .jpg or .bmp")
     parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
     parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
@@ -74,6 +77,7 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     from translate.data.images import MAX_PIXELS, ImageError
     from translate.pipelines.inference.folder import translate_file, translate_folder
     from translate.pipelines.inference.plan import Options
+    from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
     from translate.pipelines.inference.super_resolution import OutputSize
 
     format = options.format and "." + options.format.lower().lstrip(".")
@@ -86,12 +90,14 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     if infer_scans.holds(options):
         return infer_scans.infer_scans(options, infer_scans.scan_options(options), _load_for_scans(options))
     infer_scans.refuse_given(options, infer_scans.FOR_SCANS, "it holds no scans, and this is for scans")
-    pipeline = _enlarging(load(options), options, size)
+    pipeline = infer_drawings.drawing_pipeline(_enlarging(load(options), options, size), options)
     hint_at_scale(pipeline, options.size)
     if options.input.is_dir():
         if options.output.is_file():
             raise ImageError(f"{options.output} is a file, but {options.input} is a folder: give an output folder")
         return translate_folder(pipeline, options.input, options.output, how, show_progress=not options.json)
+    if isinstance(pipeline, SketchToPhoto):
+        return infer_drawings.infer_drawing(pipeline, options, how)
     written = translate_file(pipeline, options.input, options.output, how)
     return {"files": 1, "done": 1, "skipped": 0, "failed": 0, "output": str(written)}
 
@@ -137,10 +143,13 @@ def _enlarging(pipeline: Any, options: argparse.Namespace, size: Any) -> Any:
 
 
 def hint_at_scale(pipeline: Any, size: int | None) -> None:
-    """Say that a model was trained on reduced images where nothing was said about the size."""
+    """Say that a model was trained on reduced images where nothing was said about the size.
+
+    A model that knows its drawings' frame brings others to it.
+    """
     recipe = pipeline.config.recipe
     trained = recipe["data"].get("resize") if recipe else None
-    if trained and size is None:
+    if trained and size is None and pipeline.config.drawing is None:
         logger.info(
             "this model was trained on images with a shorter side of %d pixels: larger ones look different to it, and "
             "--size %d reduces them first",
@@ -170,7 +179,7 @@ def _shipped() -> str:
 
 def _in_words(summary: dict[str, Any]) -> str:
     if "report" not in summary:
-        return f"written: {summary['output']}\n"
+        return f"written: {', '.join(summary.get('outputs', [summary['output']]))}\n"
     counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "skipped", "failed"))
     kind = "scans" if "scans" in summary else "files"
     return f"{summary[kind]} {kind} in {summary['seconds']} s: {counts}. Report: {summary['report']}\n"

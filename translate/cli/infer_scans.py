@@ -6,7 +6,10 @@ from typing import Any
 from translate.cli import CommandError
 
 # Options that only one kind of input has, and what they are where they are not given.
-FOR_PICTURES = ("size", "scale", "width", "height", "self_ensemble", "format", "quality", "workers", "max_pixels")
+FOR_PICTURES = (
+    *("size", "scale", "width", "height", "self_ensemble", "format", "quality", "workers", "max_pixels"),
+    *("clean", "variations", "seed"),
+)
 FOR_SCANS = ("allow", "units", "residual", "uncertainty", "synthetic", "no_evidence")
 
 
@@ -46,9 +49,15 @@ def holds(options: argparse.Namespace) -> bool:
     )
 
 
+def is_given(options: argparse.Namespace, name: str) -> bool:
+    """Whether an option without a default is on the command line; 0 is given, too."""
+    value = getattr(options, name)
+    return value is not None and value is not False
+
+
 def refuse_given(options: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     """Refuse options that have no meaning for the input. Raises CommandError."""
-    wrong = [name for name in names if getattr(options, name) not in (None, False)]
+    wrong = [name for name in names if is_given(options, name)]
     if wrong:
         flags = ", ".join("--" + name.replace("_", "-") for name in wrong)
         raise CommandError(f"{flags} cannot be used with {options.input}: {why}, leave it out")

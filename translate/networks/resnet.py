@@ -15,6 +15,7 @@ from translate.networks.blocks import (
     upsampler,
     with_norm,
 )
+from translate.networks.dropout import Dropout
 
 Padding = Literal["reflect", "zeros"]
 
@@ -100,7 +101,7 @@ class ResidualBlock(nn.Module):
             conv = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding, bias=has_bias(norm))
             return with_norm(conv, norm)
 
-        drop = [nn.Dropout(0.5)] if dropout else []
+        drop = [Dropout(0.5)] if dropout else []
         self.change = nn.Sequential(*convolution(), nn.ReLU(inplace=True), *drop, *convolution())
 
     def forward(self, image: Tensor) -> Tensor:

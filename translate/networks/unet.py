@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.networks.blocks import (
@@ -16,6 +17,7 @@ from translate.networks.blocks import (
     upsampler,
     with_norm,
 )
+from translate.networks.dropout import Dropout
 
 
 class UNet(nn.Module):
@@ -32,6 +34,8 @@ class UNet(nn.Module):
         dropout: drop half of the activations in the depth - 5 upward blocks next to the innermost one.
         upsample: "transposed" as published, or "resize": nearest x2 and a 3x3 convolution.
         residual: the network computes what to add to its input, in place of the output.
+        detail: channels of one more skip connection, at full resolution. Published is 0: the finest skip connection has
+            half the resolution, of which an adversarial term makes edges like stairs.
 
     Shape:
         input (N, in_channels, H, W) in [-1, 1], H and W multiples of `size_multiple`, at least `size_minimum`;
@@ -39,8 +43,8 @@ class UNet(nn.Module):
         a tanh, hence not confined to [-1, 1]: whoever stores it clips it.
 
     Raises:
-        ValueError: for any other size, saying which one to pad to; for width or channels below 1, depth below 2, or
-            residual with in_channels != out_channels.
+        ValueError: for any other size, saying which one to pad to; for width or channels below 1, depth below 2, detail
+            below 0, or residual with in_channels != out_channels.
     """
 
     scale = 1
@@ -56,10 +60,12 @@ class UNet(nn.Module):
         dropout: bool = False,
         upsample: Upsample = "transposed",
         residual: bool = False,
+        detail: int = 0,
     ) -> None:
         super().__init__()
         check_at_least(1, in_channels=in_channels, out_channels=out_channels, width=width)
         check_at_least(2, depth=depth)
+        check_at_least(0, detail=detail)
         check_choice(Norm, norm=norm)
         check_choice(Upsample, upsample=upsample)
         check_residual(residual, in_channels, out_channels)
@@ -80,8 +86,9 @@ class UNet(nn.Module):
             channels = deep if level == deepest else 2 * deep  # 2: the skip connection
             drop = dropout and 4 <= level < deepest
             self.ups.append(_up(channels, shallow, norm=norm, upsample=upsample, dropout=drop))
-        head = upsampler(2 * widths[0], out_channels, kernel_size=4, kind=upsample, bias=True)
+        head = upsampler(2 * widths[0], detail or out_channels, kernel_size=4, kind=upsample, bias=True)
         self.head = nn.Sequential(nn.ReLU(inplace=True), head)
+        self.detail = _Detail(in_channels, detail, out_channels) if detail else None
 
     def forward(self, image: Tensor) -> Tensor:
         advice = ", or use a smaller depth"
@@ -96,7 +103,23 @@ class UNet(nn.Module):
         for up in self.ups:
             x = torch.cat([skips.pop(), up(x)], dim=1)
         change = self.head(x)
+        if self.detail is not None:
+            change = self.detail(image, change)
         return image + change if self.residual else change.tanh()
+
+
+class _Detail(nn.Module):
+    """The last layers, at full resolution: the image meets what the U-Net made of it; no norm, as outermost."""
+
+    def __init__(self, in_channels: int, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.join = nn.Conv2d(2 * channels, channels, 3, padding=1)
+        self.out = nn.Conv2d(channels, out_channels, 3, padding=1)
+
+    def forward(self, image: Tensor, made: Tensor) -> Tensor:
+        joined = self.join(F.leaky_relu(torch.cat([self.stem(image), made], dim=1), 0.2))
+        return self.out(F.leaky_relu(joined, 0.2))
 
 
 def _down(in_channels: int, out_channels: int, *, norm: Norm, normalised: bool) -> nn.Sequential:
@@ -108,4 +131,4 @@ def _down(in_channels: int, out_channels: int, *, norm: Norm, normalised: bool) 
 def _up(in_channels: int, out_channels: int, *, norm: Norm, upsample: Upsample, dropout: bool) -> nn.Sequential:
     convolution = upsampler(in_channels, out_channels, kernel_size=4, kind=upsample, bias=has_bias(norm))
     layers = [nn.ReLU(inplace=True), *with_norm(convolution, norm)]
-    return nn.Sequential(*layers, *([nn.Dropout(0.5)] if dropout else []))
+    return nn.Sequential(*layers, *([Dropout(0.5)] if dropout else []))

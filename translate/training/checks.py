@@ -33,8 +33,14 @@ def check_recipe_fits(recipe: Recipe) -> None:
             f"objective.name {recipe.objective.name!r} needs {wanted} data, got data.kind {recipe.data.kind!r}: "
             "choose another recipe or set data.kind"
         )
+    if recipe.data.resize and recipe.data.frame:
+        raise ConfigError(
+            f"data.resize {recipe.data.resize} is for the shorter side and data.frame {recipe.data.frame} for the "
+            "longer one: set one of them to null"
+        )
     _check_scale(recipe.data, recipe.objective.name)
     _check_tones(recipe.data)
+    _check_drawings(recipe.data)
     _check_scans(recipe)
     if recipe.objective.name == "perceptual_gan" and not recipe.training.start_from:
         logger.warning("a GAN stage begins with a pixel stage: name its model with --training.start_from")
@@ -50,10 +56,10 @@ def check_recipe_fits(recipe: Recipe) -> None:
 
 def _check_scale(data: DataConfig, objective: str) -> None:
     enlarging = data.scale != 1
-    if (enlarging or data.kind == "degraded") and (data.resize or data.zoom or data.rotate):
+    if (enlarging or data.kind == "degraded") and (data.resize or data.frame or data.zoom or data.rotate):
         raise ConfigError(
-            "super-resolution needs pictures whose pixels stay as they are: leave out data.resize, data.zoom and "
-            "data.rotate"
+            "super-resolution needs pictures whose pixels stay as they are: leave out data.resize, data.frame, "
+            "data.zoom and data.rotate"
         )
     if enlarging and data.kind not in ("paired", "degraded"):
         raise ConfigError(f"data.scale {data.scale} needs data.kind paired or degraded, got {data.kind!r}")
@@ -79,6 +85,14 @@ def _check_tones(data: DataConfig) -> None:
         )
     if data.invert and data.kind == "unpaired":
         raise ConfigError("data.invert changes both sides alike, and unpaired data has no two sides: leave it out")
+
+
+def _check_drawings(data: DataConfig) -> None:
+    if data.redraw and (data.kind not in ("paired", "side_by_side") or data.source_range or data.modality):
+        raise ConfigError(
+            f"data.redraw {data.redraw} changes the sources of pairs of pictures: it needs data.kind paired or "
+            "side_by_side, and no data.source_range or data.modality; set it to 0"
+        )
 
 
 def _check_scans(recipe: Recipe) -> None:

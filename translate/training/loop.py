@@ -20,6 +20,7 @@ from translate.processes import process_state
 from translate.recipe import Recipe
 from translate.sizes import pad_to_rule
 from translate.training.checks import check_recipe_fits
+from translate.training.drawings import style_of
 from translate.training.interrupt import stop_requests
 from translate.training.pictures import check_pictures
 from translate.training.precision import Precision, choose_precision
@@ -76,6 +77,7 @@ def _start(recipe: Recipe, output: Path) -> Run:
     splits = find_files(recipe)
     check_pictures(recipe, splits)
     contract = check_scans(recipe, splits.train)
+    style = style_of(recipe, splits.train)
     folder = RunFolder(output)
     check_same_run(folder, recipe, splits)
     precision, accelerator = build_accelerator(recipe, folder.root)
@@ -91,7 +93,8 @@ def _start(recipe: Recipe, output: Path) -> Run:
     accelerator.wait_for_everyone()
     if recipe.logging.trackers:
         accelerator.init_trackers("translate", config=tracker_config(recipe))
-    return Run(recipe, folder, splits, accelerator, precision, trained, progress, training_set, shown_set, contract)
+    sets = (training_set, shown_set)
+    return Run(recipe, folder, splits, accelerator, precision, trained, progress, *sets, contract, style)
 
 
 def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:

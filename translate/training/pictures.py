@@ -82,7 +82,7 @@ def _sizes(data: DataConfig, files: Iterable[Path]) -> Iterable[tuple[Path, tupl
     multiple = data.scale if data.kind == "degraded" else 1  # what is over is cut off
     for path in files:
         info = probe_picture(path)
-        height, width = resized(info.height, info.width // halves, data.resize)
+        height, width = resized(info.height, info.width // halves, data.resize, data.frame)
         yield path, (height // multiple * multiple, width // multiple * multiple)
 
 

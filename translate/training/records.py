@@ -1,13 +1,11 @@
-"""What a run leaves for its reader: losses as JSON lines, curves, and sample grids."""
+"""What a run leaves for its reader: losses as JSON lines, and curves."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from translate.objectives.terms import Terms
@@ -101,28 +99,4 @@ def save_figure(figure: Any, path: Path) -> None:
     """Write a matplotlib figure as PNG, whole or not at all."""
     aside = path.with_name(f".{path.name}.new")
     figure.savefig(aside, format="png", dpi=110)
-    os.replace(aside, path)
-
-
-def to_8bit(image: Tensor) -> np.ndarray:
-    """(C, H, W) in model space as an RGB array (H, W, 3) to look at."""
-    levels = ((image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return levels.expand(3, -1, -1).permute(1, 2, 0).numpy()
-
-
-def draw_grid(rows: list[list[Tensor]], path: Path, *, gap: int = 4) -> None:
-    """Rows of images (C, H, W) in model space as one PNG on white; images may differ in size."""
-    cells = [[to_8bit(image) for image in row] for row in rows]
-    heights = [max(cell.shape[0] for cell in row) for row in cells]
-    widths = [max(row[column].shape[1] for row in cells) for column in range(len(cells[0]))]
-    sheet = np.full((sum(heights) + gap * (len(heights) + 1), sum(widths) + gap * (len(widths) + 1), 3), 255, np.uint8)
-    top = gap
-    for row, height in zip(cells, heights, strict=True):
-        left = gap
-        for cell, width in zip(row, widths, strict=True):
-            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-            left += width + gap
-        top += height + gap
-    aside = path.with_name(f".{path.name}.new")
-    Image.fromarray(sheet).save(aside, format="PNG")
     os.replace(aside, path)

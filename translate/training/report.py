@@ -9,10 +9,13 @@ import numpy as np
 from accelerate import Accelerator
 
 from translate.contract import IntensityContract
+from translate.data.drawing_style import DrawingStyle
+from translate.data.images import write_picture
 from translate.model_folder import ModelConfig, save_model
 from translate.recipe import Recipe
+from translate.sheet import draw_sheet
 from translate.training.precision import Precision
-from translate.training.records import append_log, draw_curves, draw_grid, read_log
+from translate.training.records import append_log, draw_curves, read_log
 from translate.training.run_folder import RunFolder
 from translate.training.setup import Splits, Trained
 from translate.training.state import Progress, save_training
@@ -37,6 +40,7 @@ class Run:
     training_set: Dataset
     shown_set: Dataset
     contract: IntensityContract | None  # of a model for scans, by the data set as it was at the start
+    style: DrawingStyle | None  # of a model for drawings, likewise
 
 
 def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
@@ -119,6 +123,7 @@ def _export(run: Run, folder: Path) -> None:
         discriminators=networks.discriminator_configs,
         recipe=recipe,
         contract=run.contract,
+        drawing=run.style,
         data=run.splits.summary(run.recipe.data.folder),
         training={
             "steps": run.progress.step,
@@ -155,5 +160,5 @@ def _draw(run: Run) -> None:
         return
     count, window = run.recipe.logging.samples, shown_window(run.recipe)
     rows = sample_rows(run.trained.shown_generators(), run.shown_set, count, run.accelerator, window)
-    draw_grid(rows, run.folder.samples / f"step_{run.progress.step:08d}.png")
+    write_picture(draw_sheet(rows), run.folder.samples / f"step_{run.progress.step:08d}.png")
     draw_curves(read_log(run.folder.log), run.folder.curves)

@@ -161,7 +161,7 @@ def build_datasets(
         assert data.folder is not None
         with first():
             cache = PictureCache.build(splits.train.files(), data.folder / "cache")
-    plain = Geometry(resize=data.resize)
+    plain = Geometry(resize=data.resize, frame=data.frame)
     train = build_dataset(data, splits.train, data.training_geometry(), seed, cache, data.training_tones())
     return train, build_dataset(data, splits.val or splits.train, plain, seed)
 
