@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import resvg_py
 from PIL import Image
 
 PICTURES = Path(__file__).parents[1] / "pipelines" / "pictures"
@@ -166,19 +165,21 @@ def check_present(wanted: Iterable[str], present: Iterable[str], package: Packag
     if missing := sorted(set(wanted) - set(present)):
         raise BuildError(
             f"{package.name}@{package.version} lacks {len(missing)} pictures, the first is {missing[0]!r}: "
-            "correct the tables at the top of this file"
+            "correct the table of names"
         )
 
 
-def draw_line(svg: bytes) -> Image.Image:
-    """Rasterise a line drawing onto white, RGBA, SIDE x SIDE."""
-    png = resvg_py.svg_to_bytes(svg_string=svg.decode(), width=SIDE, height=SIDE)
+def draw_line(svg: bytes, side: int = SIDE) -> Image.Image:
+    """Rasterise a line drawing onto white, RGBA, side x side; one that is not square keeps its aspect within that."""
+    import resvg_py  # imported here because no test needs it
+
+    png = resvg_py.svg_to_bytes(svg_string=svg.decode(), width=side, height=side)
     return on_white(Image.open(io.BytesIO(bytes(png))))
 
 
-def draw_render(webp: bytes) -> Image.Image:
-    """Put a render onto white and reduce it, RGBA, SIDE x SIDE."""
-    return on_white(Image.open(io.BytesIO(webp))).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+def draw_render(webp: bytes, side: int = SIDE) -> Image.Image:
+    """Put a render onto white and reduce it, RGBA, side x side."""
+    return on_white(Image.open(io.BytesIO(webp))).resize((side, side), Image.Resampling.LANCZOS)
 
 
 def on_white(picture: Image.Image) -> Image.Image:
