@@ -26,7 +26,7 @@ def portrait():
 
 
 def test_these_models_ship():
-    assert set(shipped_models()) == {"identity", "ct-denoising", *ENLARGING}
+    assert set(shipped_models()) == {"identity", "ct-denoising", "sketch-to-emoji", *ENLARGING}
 
 
 @pytest.mark.parametrize(("model", "scale"), ENLARGING.items())
