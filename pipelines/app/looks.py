@@ -42,6 +42,6 @@ def theme() -> gr.themes.Base:
 
 def header() -> gr.HTML:
     return gr.HTML(
-        "<h1>translate</h1><p>Pictures to pictures, on this computer: nothing that you give here leaves it.</p>",
+        "<h1>translate</h1><p>Pictures to pictures, computed where this page runs: nothing is sent on from there.</p>",
         elem_id="head",
     )

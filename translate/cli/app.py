@@ -37,12 +37,15 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     from translate.pipelines.app.models import Shelf, find_models
     from translate.pipelines.app.server import LOCAL, Address, Service, serve
     from translate.pipelines.app.uploads import Limits
+    from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
 
     service = Service(Limits(options.max_pixels, options.max_mb), options.queue, options.open)
     address = Address(options.host, options.port)
     check_device(options.device)
     shelf = Shelf(find_models(options.models), options.device)
-    shelf.pipeline(next(iter(shelf.entries)))  # a damaged one is told now, and the first request need not wait
+    first = shelf.pipeline(next(iter(shelf.entries)))  # a damaged one is told now
+    if isinstance(first, SketchToPhoto):
+        first([[(8, 8), (24, 24)]])  # the first drawing takes a second more: nobody need wait for it
     if options.host not in LOCAL:
         logger.warning("anybody who can reach %s in the network can open this page and use the models", options.host)
     signal.signal(signal.SIGTERM, _interrupt)
