@@ -10,7 +10,8 @@ class DrawingStyle(BaseModel):
         is the darker one.
     line_weight: usual width of a stroke in pixels.
     width, height: the frame: usual size of a drawing in pixels.
-    coverage: usual share of the frame that the drawing takes: the longer side of its bounding box by the frame's.
+    coverage: usual share of the frame that the drawing takes: of its bounding box's width in the frame's width and its
+        height in the frame's height the larger one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
