@@ -211,7 +211,7 @@ def test_an_upload_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path
 
 
 def test_a_message_keeps_the_name_and_loses_the_folders():
-    assert without_places("cannot read /tmp/t-1/ab/my.png: bad, see /etc/x.y") == "cannot read my.png: bad, see x.y"
+    assert without_places("cannot read /srv/t-1/ab/my.png: bad, see /etc/x.y") == "cannot read my.png: bad, see x.y"
     assert without_places("give HU/SUV, or 3/4, see http://a.b/c/d") == "give HU/SUV, or 3/4, see http://a.b/c/d"
 
 
@@ -488,7 +488,7 @@ def test_our_errors_are_shown_without_folders_and_others_are_only_logged(caplog)
 
     @explained
     def ours() -> None:
-        raise ImageError("cannot read /tmp/secret/a.png: it is empty")
+        raise ImageError("cannot read /srv/secret/a.png: it is empty")
 
     @explained
     def theirs() -> None:

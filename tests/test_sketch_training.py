@@ -7,9 +7,11 @@ from conftest import small_recipe
 from PIL import Image
 
 from translate.config import read_recipe
+from translate.data.images import ImageError
 from translate.data.splits import find_training
 from translate.model_folder import read_config
 from translate.recipe import Recipe
+from translate.training.describe import describe
 from translate.training.drawings import style_of
 from translate.training.loop import train
 
@@ -74,6 +76,17 @@ def test_the_drawings_are_found_in_every_kind_of_folder(tmp_path, layout):
     else:
         recipe = small_recipe(folder, "cyclegan").model_copy(update={"task": "sketch_to_photo"})
     assert style(recipe) == pairs
+
+
+def test_a_dry_run_says_so_too_where_nothing_is_drawn(tmp_path):
+    for side in ("source", "target"):
+        (tmp_path / "train" / side).mkdir(parents=True)
+        Image.new("L", (32, 32), 255).save(tmp_path / "train" / side / "blank.png")
+    recipe = drawings_recipe(tmp_path)
+    for start in (lambda: describe(recipe), lambda: train(recipe, tmp_path / "run", show_progress=False)):
+        with pytest.raises(ImageError, match="no drawing is visible in 1 pictures, they are empty: give drawings"):
+            start()
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_recipes_for_drawings_are_those_of_their_task():

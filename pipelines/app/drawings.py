@@ -1,7 +1,6 @@
 """Drawings, from the pad or uploaded: cleaned where that is wanted, translated once or in several variations."""
 
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from translate.data.images import ImageError, write_picture
 from translate.data.resize import reduce_picture
 from translate.data.strokes import Strokes
 from translate.pipelines.app.pictures import fitted
-from translate.pipelines.app.uploads import Limits, Workspace, read_upload, safe_stem, to_screen
+from translate.pipelines.app.uploads import Limits, Report, Workspace, read_upload, safe_stem, to_screen
 from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
 
-Report = Callable[[float, str], object]  # the share that is done, and what is done now
 MAX_VARIATIONS = 8
 
 

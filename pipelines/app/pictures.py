@@ -1,6 +1,5 @@
 """Pictures that are uploaded: enlarged or translated, with a preview of before and after and the file to download."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +8,9 @@ import numpy as np
 
 from translate.data.images import Picture, lossless_suffix, write_picture
 from translate.data.resize import reduce_picture
-from translate.pipelines.app.uploads import SHOWN, Limits, Workspace, read_upload, safe_stem, to_screen
+from translate.pipelines.app.uploads import SHOWN, Limits, Report, Workspace, read_upload, safe_stem, to_screen
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.pipelines.inference.super_resolution import OutputSize, SuperResolution
-
-Report = Callable[[float, str], object]  # the share that is done, and what is done now
 
 
 @dataclass(frozen=True)

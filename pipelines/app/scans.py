@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 import uuid
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from translate.data.scan_folder import find_scans, survey
 from translate.data.scans import Scan, ScanError
-from translate.pipelines.app.uploads import Limits, Workspace
+from translate.pipelines.app.uploads import Limits, Report, Workspace
 from translate.pipelines.inference.derive_scan import ScanOptions, derive_scan
 from translate.pipelines.inference.scan_denoising import ScanDenoising
 from translate.pipelines.scan_pictures import Limits as DisplayLimits
 from translate.pipelines.scan_pictures import SliceView, choose_limits
 
-Report = Callable[[float, str], object]  # the share that is done, and what is done now
 UNPACKED = 10  # times max_mb is what the files of one upload may hold together, unpacked
 MAX_FILES = 5000
 

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from translate.data.images import ImageError, Picture, probe_picture, read_picture
 from translate.data.intensity import IntensityRange, opacity_of
 
+Report = Callable[[float, str], object]  # the share that is done, and what is done now
 SHOWN = 1600  # pixels of the longer side of a picture on the page; the file to download has all
 
 
@@ -79,7 +81,7 @@ def to_screen(picture: Picture) -> np.ndarray:
 def without_places(message: str) -> str:
     """A message without the folders of the server: of every absolute path the name is left.
 
-    >>> without_places("cannot read /tmp/x1/photo.png: it is truncated")
+    >>> without_places("cannot read /srv/x1/photo.png: it is truncated")
     'cannot read photo.png: it is truncated'
     """
     return re.sub(r"(?<![\w:./])/(?:[^\s/:'\"]+/)+", "", message)

@@ -6,6 +6,7 @@ from translate.data.sampling import StepSampler
 from translate.processes import process_state
 from translate.recipe import Recipe
 from translate.training.checks import check_recipe_fits
+from translate.training.drawings import style_of
 from translate.training.pictures import check_pictures
 from translate.training.precision import choose_precision
 from translate.training.scans import check_scans
@@ -26,6 +27,7 @@ def describe(recipe: Recipe) -> str:
     splits = find_files(recipe)
     check_pictures(recipe, splits)
     check_scans(recipe, splits.train)
+    style_of(recipe, splits.train)
     networks = build_networks(recipe)
     build_objective(recipe, networks)
     state = process_state()
