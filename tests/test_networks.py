@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from translate.losses import gradient_penalty, r1_penalty
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise, logits
 from translate.networks.blocks import Norm, check_image
 from translate.networks.identity import Identity
-from translate.networks.patchgan import MultiScalePatchGAN, PatchGAN, PixelDiscriminator
+from translate.networks.patchgan import MinibatchStd, MultiScalePatchGAN, PatchGAN, PixelDiscriminator
 from translate.networks.resnet import ResNet
 from translate.networks.unet import UNet
 from translate.networks.unet_discriminator import UNetDiscriminator
@@ -46,10 +47,12 @@ DISCRIMINATOR_ROWS = {
     "patchgan": {"width": 4},
     "patchgan, one layer": {"width": 4, "layers": 1},
     "patchgan, spectral norm": {"width": 4, "layers": 2, "spectral_norm": True},
+    "patchgan, minibatch std": {"width": 4, "layers": 2, "minibatch_std": 2},
     "pixel": {"width": 4},
     "pixel, spectral norm": {"width": 4, "spectral_norm": True},
     "multiscale": {"width": 4, "layers": 2, "scales": 2},
     "multiscale, three scales": {"width": 4, "layers": 1, "scales": 3, "spectral_norm": True},
+    "multiscale, minibatch std": {"width": 4, "layers": 1, "scales": 2, "spectral_norm": True, "minibatch_std": 4},
     "unet": {"width": 4},
     "unet, two levels without spectral norm": {"width": 4, "depth": 2, "spectral_norm": False},
 }
@@ -87,6 +90,11 @@ def outputs(network, image):
 
 def noise(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def as_images(photographs):
+    """(N, 3, H, W) in [-1, 1] of arrays (H, W, 3) of 8 bits."""
+    return torch.stack([torch.from_numpy(array) for array in photographs]).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def count(network):
@@ -193,6 +201,7 @@ def test_an_image_without_a_batch_is_refused():
         (ResNet, {"blocks": 6}, 7.838, 7_837_699),
         (PatchGAN, {"in_channels": 6, "norm": "batch"}, 2.769, 2_768_705),
         (PatchGAN, {}, 2.765, 2_764_737),
+        (PatchGAN, {"minibatch_std": 4}, 2.765, 2_764_737 + 4 * 4),  # one more channel for the logits to see
         (PixelDiscriminator, {"in_channels": 6, "norm": "batch"}, 0.009, 9_024),
         (UNetDiscriminator, {}, 4.377, 4_376_897),
         (Identity, {}, 0, 0),
@@ -266,6 +275,13 @@ def test_a_residual_generator_adds_its_head_to_the_input():
         (Identity, {"out_channels": 1}, "got in_channels=3 and out_channels=1: make them equal"),
         (Identity, {"in_channels": 0}, "in_channels must be an int of at least 1, got 0"),
         (PatchGAN, {"layers": 0}, "layers must be an int of at least 1, got 0"),
+        (
+            PatchGAN,
+            {"minibatch_std": 1},
+            r"minibatch_std must be 0 \(none\) or an int of at least 2 images, got 1: give 4",
+        ),
+        (PatchGAN, {"minibatch_std": True}, "at least 2 images, got True"),
+        (MultiScalePatchGAN, {"minibatch_std": -2}, "at least 2 images, got -2"),
         (PatchGAN, {"norm": ""}, "norm must be one of .*, got ''"),
         (PixelDiscriminator, {"width": -1}, "width must be an int of at least 1, got -1"),
         (MultiScalePatchGAN, {"scales": 0}, "scales must be an int of at least 1, got 0"),
@@ -276,3 +292,99 @@ def test_a_residual_generator_adds_its_head_to_the_input():
 def test_arguments_that_make_no_network_are_refused(network, arguments, message):
     with pytest.raises(ValueError, match=message):
         network(**arguments)
+
+
+def numbered(count):
+    """(count, 1, 1, 1): 0, 1, 2, ..."""
+    return torch.arange(float(count)).reshape(-1, 1, 1, 1)
+
+
+def test_minibatch_std_adds_the_spread_of_each_group_as_a_channel():
+    image = torch.cat([torch.full((1, 3, 2, 2), value) for value in (0.0, 2.0, 5.0, 5.0)])
+    result = MinibatchStd(2)(image)
+    assert result.shape == (4, 4, 2, 2)
+    assert torch.equal(result[:, :3], image)
+    expected = torch.tensor([1.0, 1.0, 0.0, 0.0]).reshape(4, 1, 1).expand(4, 2, 2)  # 0 and 2 are 1 from their mean
+    torch.testing.assert_close(result[:, 3], expected, rtol=0, atol=2e-4)
+
+
+def test_minibatch_std_is_a_mean_over_channels_and_positions():
+    image = torch.zeros(2, 2, 2, 2)
+    image[1, 0, 0, 0] = 8  # 4 at one of 8 places
+    torch.testing.assert_close(MinibatchStd(2)(image)[:, 2], torch.full((2, 2, 2), 0.5), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "group", "spread"),
+    [
+        (4, 2, 0.5),  # 0 1, 2 3
+        (2, 4, 0.5),  # 0 1
+        (6, 4, 0.5),  # 0 1, 2 3, 4 5
+        (4, 4, 1.25**0.5),  # 0 1 2 3
+        (8, 4, 1.25**0.5),  # 0 1 2 3, 4 5 6 7
+        (3, 2, 0),  # 0, 1, 2
+        (1, 4, 0),
+    ],
+)
+def test_minibatch_std_groups_neighbours_by_the_greatest_common_divisor(batch, group, spread):
+    expected = torch.full((batch, 1, 1), float(spread))
+    torch.testing.assert_close(MinibatchStd(group)(numbered(batch))[:, 1], expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("norm", [norm for norm in get_args(Norm) if norm != "batch"])  # which sees the whole batch
+@pytest.mark.parametrize("row", ["patchgan, minibatch std", "multiscale, minibatch std"])
+def test_fake_images_do_not_change_the_verdict_on_real_ones_beside_them(row, norm, photographs):
+    network = discriminator(row, norm=norm).eval()
+    real, fake, other = (as_images(photographs[place : place + 4]) for place in (0, 4, 8))
+    one, two = (logits(network(torch.cat([real, second]))) for second in (fake, other))
+    assert all(torch.equal(a[:4], b[:4]) and not torch.equal(a[4:], b[4:]) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("norm", get_args(Norm))
+def test_logits_see_the_spread_behind_every_norm(norm, photographs):
+    torch.manual_seed(0)
+    network = PatchGAN(width=4, layers=1, norm=norm, minibatch_std=2)
+    head = network.blocks[-1][-1]
+    nn.init.zeros_(head.weight)
+    nn.init.ones_(head.weight[:, -1])
+    nn.init.zeros_(head.bias)
+    images = as_images([photographs[0], photographs[0], photographs[0], photographs[8]])
+    verdicts = logits(network(images))[0][:, 0, 4, 4]  # 16 times the channel, away from the edges
+    assert verdicts[:2].max() <= 16 * 2e-4
+    assert verdicts[2:].min() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["collapsed", "one image"])
+def test_a_collapsed_batch_gives_finite_gradients_and_penalties(kind, photographs):
+    network = MultiScalePatchGAN(width=4, layers=1, scales=2, norm="none", minibatch_std=2)
+    image = as_images(photographs[:1] * (2 if kind == "collapsed" else 1)).requires_grad_()
+    penalty = r1_penalty(logits(network(image)), image)
+    penalty = penalty + gradient_penalty(lambda images: logits(network(images)), image, image)
+    (penalty + logits(network(image))[0].mean()).backward()
+    assert penalty.isfinite()
+    assert image.grad.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
+
+
+def test_the_gradient_of_minibatch_std_is_right_twice():
+    image = noise(4, 2, 3, 3).double().requires_grad_()
+    assert torch.autograd.gradcheck(MinibatchStd(2), image)
+    assert torch.autograd.gradgradcheck(MinibatchStd(2), image)
+
+
+def test_minibatch_std_of_half_precision_neither_overflows_nor_changes_the_type():
+    image = torch.tensor([0.0, 2000.0], dtype=torch.float16).reshape(2, 1, 1, 1)
+    result = MinibatchStd(2)(image)  # 1000 squared is beyond float16
+    assert result.dtype == torch.float16
+    assert result.flatten().tolist() == [0, 1000, 2000, 1000]
+
+
+def test_minibatch_std_is_one_graph_for_batches_of_any_size():
+    compiled = torch.compile(MinibatchStd(2), backend="eager", fullgraph=True)
+    for batch in (2, 4, 6):  # a second size makes the batch a variable of the graph
+        assert torch.equal(compiled(numbered(batch)), MinibatchStd(2)(numbered(batch)))
+
+
+def test_a_patchgan_without_minibatch_std_keeps_the_names_of_its_weights():
+    parts = [(0, "0.weight"), (0, "0.bias"), (1, "0.weight"), (1, "0.bias"), (2, "0.weight"), (2, "0.bias")]
+    assert list(PatchGAN(width=2, layers=1).state_dict()) == [f"blocks.{block}.{name}" for block, name in parts]
