@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from translate.data.scans import ScanHeader
+from translate.pipelines.plots import draw
 from translate.pipelines.scan_entries import Entries, describe, rows
-from translate.pipelines.scan_plots import draw, plot_bands, plot_slices, plot_spectra
+from translate.pipelines.scan_plots import plot_bands, plot_slices, plot_spectra
 
 Plot = tuple[bytes, str, str]  # PNG, what it shows for whoever cannot see it, caption
 WORK = ("tool", "version", "model", "settings", "slices", "seconds")

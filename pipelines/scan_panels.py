@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from translate.pipelines import scan_page as page
+from translate.pipelines import page
 from translate.pipelines.scan_entries import describe
 from translate.pipelines.scan_pictures import (
     CHANGE_COLOURS,

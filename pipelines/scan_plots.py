@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from translate.pipelines.plots import plain, plain_text
 from translate.pipelines.scan_entries import describe
 
 BEFORE, AFTER = "#8a4b08", "#0b57a4"  # brown and blue differ for the colour-blind and in grey
-SIZE = (4.8, 3.2)  # inches: letters are legible on a phone's width
-
-
-def draw(plot: Callable[[Any], None], rows: int = 1) -> bytes:
-    """The PNG of a plot that draws itself into axes, or into an array of so many, one above the other."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE, layout="constrained")
-    plot(figure.subplots(rows, sharex=True))
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
-    return file.getvalue()
 
 
 def plot_spectra(
@@ -31,13 +19,13 @@ def plot_spectra(
         axes.plot(frequencies, power, line, color=colour, label=name, linewidth=1.8)
     axes.set(
         xlabel=f"spatial frequency ({units[0]})",
-        ylabel=f"noise power ({_plain_text(units[1])})",
+        ylabel=f"noise power ({plain_text(units[1])})",
         title="Noise power spectrum",
     )
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.legend(fontsize="small", frameon=False)
-    _plain(axes)
+    plain(axes)
 
 
 def plot_bands(axes: Any, biases: Mapping[str, tuple[float, float | None]], units: str) -> None:
@@ -49,24 +37,24 @@ def plot_bands(axes: Any, biases: Mapping[str, tuple[float, float | None]], unit
         labels = [describe(value, units, sign=True).removesuffix(units).strip() for value in known]
         bars = axes.barh(places, known, height=0.36, color=colour, label=name)
         axes.bar_label(bars, labels, padding=4, fontsize="x-small")
-    axes.set_yticks(range(len(biases)), map(_plain_text, biases))
+    axes.set_yticks(range(len(biases)), map(plain_text, biases))
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     low, high = axes.get_xlim()
     edge = max(abs(low), abs(high), 0.5)  # so that a change of nothing looks like nothing
     axes.set_xlim(-1.25 * edge if low < 0 else -0.25 * edge, 1.25 * edge if high > 0 else 0.25 * edge)
-    axes.set(xlabel=f"mean of output - input ({_plain_text(units)})", title="Bias of each band")
+    axes.set(xlabel=f"mean of output - input ({plain_text(units)})", title="Bias of each band")
     axes.figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
-    _plain(axes)
+    plain(axes)
 
 
 def plot_slices(two: Any, slices: Sequence[int], means: Sequence[float], sizes: Sequence[float], units: str) -> None:
     """Mean and root mean square of the residual of each slice, into two axes."""
     for axes, values, label in zip(two, (means, sizes), ("mean", "rms"), strict=True):
         axes.plot(slices, values, color=AFTER, marker="." if len(slices) < 60 else "", linewidth=1.4)
-        axes.set_ylabel(f"{label} ({_plain_text(units)})", fontsize="small")
+        axes.set_ylabel(f"{label} ({plain_text(units)})", fontsize="small")
         axes.margins(y=0.2)
-        _plain(axes)
+        plain(axes)
     low, high = two[0].get_ylim()
     two[0].set_ylim(min(low, -0.1), max(high, 0.1))  # so that a steady mean looks steady
     two[0].axhline(0, color="black", linewidth=0.8)
@@ -74,14 +62,3 @@ def plot_slices(two: Any, slices: Sequence[int], means: Sequence[float], sizes: 
     two[1].xaxis.get_major_locator().set_params(integer=True)
     two[1].set_xlabel("slice")
     two[0].set_title("Residual of each slice", fontsize="medium", fontweight="bold")
-
-
-def _plain_text(text: str) -> str:
-    """A text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.title.set(fontsize="medium", fontweight="bold")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from translate.data.scans import ScanHeader
-from translate.pipelines import scan_page as page
+from translate.pipelines import page
 from translate.pipelines.scan_entries import Entries
 from translate.pipelines.scan_measures import (
     band_rows,
@@ -52,7 +51,7 @@ def choose_views(count: int) -> list[int]:
 def write_json(path: Path, evidence: Mapping[str, Any]) -> None:
     """Write evidence as strict JSON in its order, whole or not at all; what is NaN or infinite becomes null."""
     text = json.dumps(_strict(evidence), indent=2, allow_nan=False)  # ASCII: file names need not be valid UTF-8
-    _write(path, (text + "\n").encode("ascii"))
+    page.write_file(path, text + "\n")
 
 
 def write_evidence_page(folder: Path, evidence: dict[str, Any], views: list[SliceView], header: ScanHeader) -> Path:
@@ -78,7 +77,7 @@ def write_evidence_page(folder: Path, evidence: dict[str, Any], views: list[Slic
         page.footer(FOOTER),
     ]
     path = folder / PAGE
-    _write(path, page.document(f"Evidence: {header.name}", BANNER, parts).encode("utf-8", errors="replace"))
+    page.write_file(path, page.document(f"Evidence: {header.name}", parts, banner=BANNER))
     return path
 
 
@@ -93,15 +92,6 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)
-
-
-def _write(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.new")
-    try:
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _facts(entries: Entries, header: ScanHeader) -> list[str]:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -18,9 +19,8 @@ import pytest
 from PIL import Image
 
 from translate.data.scans import ScanHeader
-from translate.pipelines import scan_report
+from translate.pipelines.page import footer, heading, table
 from translate.pipelines.scan_entries import Entries, describe
-from translate.pipelines.scan_page import footer, heading, table
 from translate.pipelines.scan_pictures import (
     SliceView,
     Window,
@@ -146,7 +146,7 @@ def test_an_error_leaves_the_old_file_and_nothing_aside(tmp_path, evidence, view
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scan_report.os, "replace", interrupted)
+    monkeypatch.setattr(os, "replace", interrupted)
     for write in (
         lambda: write_json(tmp_path / "evidence.json", {"other": 1}),
         lambda: write_evidence_page(tmp_path, {}, [view], header("other")),

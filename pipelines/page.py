@@ -6,11 +6,16 @@ Every function takes plain text and escapes it; what it returns is HTML, to be p
 from __future__ import annotations
 
 import base64
+import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
-# Pictures and styles come from the page itself, and nothing else may be loaded or run, whatever a scan is called.
+from PIL import Image
+
+# Pictures and styles come from the page itself, and nothing else may be loaded or run, whatever a name in it says.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 STYLE = """
@@ -43,7 +48,10 @@ tbody th { font-weight: 600 }
 .measures th[scope=row] { min-width: 12rem; overflow-wrap: break-word }
 .numbers td, .numbers tbody th { white-space: nowrap; overflow-wrap: normal }
 .numbers thead th { overflow-wrap: normal }
-.wide { overflow-x: auto }
+.wide, pre { overflow-x: auto }
+pre { margin: .4rem 0; padding: .6rem .8rem; background: var(--soft); font-size: .875rem; line-height: 1.45 }
+main > ul, .card ul { margin: .3rem 0; padding-left: 1.2rem; max-width: 52rem }
+summary { cursor: pointer; color: var(--link) }
 .panels { display: grid; gap: .8rem; margin: .4rem 0 1.2rem }
 figure { margin: 0; min-width: 0 }
 figcaption { font-size: .875rem; line-height: 1.35; padding-top: .25rem; overflow-wrap: anywhere }
@@ -55,7 +63,7 @@ figure.panel img { border: 1px solid var(--line); background: #fff }
 .frame { position: absolute; border: 2px solid #111; outline: 1px solid #fff }
 .panel:target .frame { display: none }
 a { color: var(--link) }
-a:focus-visible { outline: 3px solid var(--link); outline-offset: 2px }
+a:focus-visible, summary:focus-visible { outline: 3px solid var(--link); outline-offset: 2px }
 .panel .shut { display: none }
 .panel:target { position: fixed; inset: 0; z-index: 1; background: #fff; padding: .75rem; display: flex;
   flex-direction: column; overflow: auto }
@@ -85,17 +93,32 @@ footer { margin-top: 2.5rem; color: var(--faint); font-size: .9rem }
 """
 
 
-def document(title: str, banner: str, parts: Iterable[str]) -> str:
-    """A whole page in English; `parts` are HTML."""
+def document(title: str, parts: Iterable[str], *, banner: str = "", style: str = "") -> str:
+    """A whole page in English.
+
+    Args:
+        parts: HTML.
+        banner: a text that stays above everything.
+        style: CSS of this kind of page, beyond that of all pages.
+    """
+    above = f'<p class="banner" role="note">{escape(banner)}</p>\n' if banner else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f'<p class="banner" role="note">{escape(banner)}</p>\n<main>\n'
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
+        f"{above}<main>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write UTF-8, whole or not at all. What cannot be encoded (a file name that is no UTF-8) becomes a "?"."""
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        aside.write_bytes(text.encode("utf-8", errors="replace"))
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def heading(level: int, text: str, anchor: str = "") -> str:
@@ -110,6 +133,20 @@ def paragraph(text: str, kind: str = "") -> str:
 def warning_box(warnings: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     return f'<section class="warnings" aria-label="Warnings"><b>Warnings</b><ul>{items}</ul></section>'
+
+
+def listing(caption: str, items: Sequence[str]) -> str:
+    return f"<h3>{escape(caption)}</h3><ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def lines(text: str) -> str:
+    """Text as it is, such as commands and files; a long line scrolls on its own."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def closed(summary: str, part: str) -> str:
+    """HTML that is shown when its summary is clicked."""
+    return f"<details><summary>{escape(summary)}</summary>{part}</details>"
 
 
 def facts(caption: str, rows: Sequence[tuple[str, str]]) -> str:
@@ -145,10 +182,12 @@ def side_by_side(parts: Iterable[str]) -> str:
     return f'<div class="pair">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
-def image(png: bytes, alt: str) -> str:
-    width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # of the PNG's header
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{escape(alt)}">'
+def image(data: bytes, alt: str) -> str:
+    """A PNG or JPEG, in the page itself."""
+    with Image.open(io.BytesIO(data)) as picture:
+        (width, height), kind = picture.size, str(picture.format).lower()
+    text = base64.b64encode(data).decode("ascii")
+    return f'<img src="data:image/{kind};base64,{text}" width="{width}" height="{height}" alt="{escape(alt)}">'
 
 
 @dataclass(frozen=True)
@@ -163,7 +202,7 @@ class Panel:
     """
 
     anchor: tuple[str, str]
-    png: bytes
+    picture: bytes  # PNG or JPEG
     alt: str
     caption: tuple[str, str]
     below: str = ""
@@ -176,7 +215,7 @@ def panel(one: Panel) -> str:
     style = "; ".join(f"{name}: {value:.2f}%" for name, value in edges)
     frame = f'<span class="frame" style="{style}"></span>' if one.frame else ""
     return (
-        f'<figure class="panel" id="{own}"><a class="open" href="#{own}">{image(one.png, one.alt)}{frame}</a>'
+        f'<figure class="panel" id="{own}"><a class="open" href="#{own}">{image(one.picture, one.alt)}{frame}</a>'
         f"{one.below}<figcaption><b>{escape(caption[0])}</b> {escape(caption[1])} "
         f'<a class="shut" href="#{row}">back to the page</a></figcaption></figure>'
     )
