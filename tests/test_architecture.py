@@ -17,6 +17,7 @@ TRUNK = (
     "translate.checkpoint",
     "translate.config",
     "translate.contract",
+    "translate.health",
     "translate.history",
     "translate.model_folder",
     "translate.noise_statistics",
@@ -31,6 +32,7 @@ TRUNK = (
     "translate.sizes",
     "translate.super_resolution_metrics",
     "translate.tissue",
+    "translate.views",
 )
 MAY_IMPORT = {  # the longest name that fits a module decides
     "translate.data": (),
@@ -38,6 +40,7 @@ MAY_IMPORT = {  # the longest name that fits a module decides
     "translate.losses": (),
     "translate.metrics": (),
     "translate.objectives": ("translate.networks", "translate.losses", "translate.data.batches"),
+    "translate.views": ("translate.networks.blocks",),
     "translate": TRUNK,
     "translate.training": (*TRUNK, "translate.training"),
     "translate.pipelines": TRUNK,

@@ -8,7 +8,7 @@ from torch import nn
 
 from translate.data.batches import Paired, Unpaired
 from translate.objectives import OBJECTIVES, CycleGAN, PerceptualGAN, Pix2Pix, Pixel
-from translate.objectives.terms import discriminator_terms, frozen, penalty_terms
+from translate.objectives.terms import discriminator_terms, frozen, judge, penalty_terms
 
 
 class Scale(nn.Module):
@@ -56,7 +56,7 @@ APART = Unpaired(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5), ["x"], [
 
 
 def test_pix2pix_terms_are_those_of_the_paper():
-    terms, fakes = pix2pix(l1_weight=100).generator_terms(PAIR)
+    terms, fakes, _ = pix2pix(l1_weight=100).generator_terms(PAIR)
     # output 2, target 0; the discriminator sees source 1 beside output 2: mean 1.5, (1.5 - 1)^2 = 0.25 in least squares
     assert {name: term.item() for name, term in terms.items()} == {"g/gan": 0.25, "g/l1": 200.0}
     assert fakes["pair"].shape == (2, 2, 2, 2)
@@ -64,13 +64,13 @@ def test_pix2pix_terms_are_those_of_the_paper():
 
 
 def test_pix2pix_feature_matching_compares_layers_before_the_logits():
-    terms, _ = pix2pix(feature_matching_weight=10).generator_terms(PAIR)
+    terms, *_ = pix2pix(feature_matching_weight=10).generator_terms(PAIR)
     # features are twice the pair: source equal, output 2 against target 0 is 4; the mean over both channels is 2
     assert terms["g/feature_matching"].item() == pytest.approx(20.0)
 
 
 def test_cyclegan_terms_are_those_of_the_paper():
-    terms, fakes = cyclegan(cycle_weight=10, identity_weight=0.5).generator_terms(APART)
+    terms, fakes, _ = cyclegan(cycle_weight=10, identity_weight=0.5).generator_terms(APART)
     assert {name: round(term.item(), 4) for name, term in terms.items()} == {
         "g/gan_a": 0.25,  # b_to_a(0.5) = 1.5
         "g/gan_b": 1.0,  # a_to_b(1) = 2
@@ -92,7 +92,7 @@ def test_cyclegan_refuses_identity_between_kinds_of_other_channels():
 @pytest.mark.parametrize(("distance", "value"), [("l1", 2.0), ("mse", 4.0), ("charbonnier", (4 + 1e-6) ** 0.5)])
 def test_pixel_has_the_one_term_of_its_distance(distance, value):
     objective = Pixel(generators={"generator": Scale(2.0)}, discriminators={}, distance=distance)
-    terms, fakes = objective.generator_terms(PAIR)  # output 2, target 0
+    terms, fakes, _ = objective.generator_terms(PAIR)  # output 2, target 0
     assert {name: term.item() for name, term in terms.items()} == {f"g/{distance}": pytest.approx(value)}
     assert (fakes, objective.comparisons(PAIR, fakes)) == ({}, {})
     terms[f"g/{distance}"].backward()
@@ -102,12 +102,12 @@ def test_pixel_has_the_one_term_of_its_distance(distance, value):
 def test_an_objective_without_a_discriminator_has_no_terms_of_one():
     objective = Pixel(generators={"generator": Scale(2.0)}, discriminators={})
     comparisons = objective.comparisons(PAIR, {})
-    assert discriminator_terms(comparisons, objective.adversarial, objective.real_label) == {}
+    assert discriminator_terms(judge(comparisons), objective.adversarial, objective.real_label) == {}
     assert penalty_terms(comparisons, "r1", 10.0) == {}
 
 
 def test_perceptual_gan_terms_are_those_of_the_papers():
-    terms, fakes = perceptual_gan(feature_matching_weight=10).generator_terms(PAIR)
+    terms, fakes, _ = perceptual_gan(feature_matching_weight=10).generator_terms(PAIR)
     # output 2, target 0; the discriminator sees the output alone: its logit is 2, its features are 4 against 0
     assert {name: round(term.item(), 5) for name, term in terms.items()} == {
         "g/gan": round(0.1 * math.log1p(math.exp(-2)), 5),  # the cross entropy of the logit towards 1
@@ -123,7 +123,7 @@ def test_perceptual_gan_weighs_the_distance_of_features():
         def forward(self, image, target):
             return 3 * (image - target).abs().mean()
 
-    terms, _ = perceptual_gan(features=Apart(), perceptual_weight=0.5).generator_terms(PAIR)
+    terms, *_ = perceptual_gan(features=Apart(), perceptual_weight=0.5).generator_terms(PAIR)
     assert terms["g/perceptual"].item() == 0.5 * 3 * 2
     assert terms["g/perceptual"].requires_grad
     with pytest.raises(
@@ -154,9 +154,9 @@ def test_the_discriminator_term_compares_real_with_fake():
     objective = pix2pix()
     comparisons = objective.comparisons(PAIR, {"pair": torch.full((2, 2, 2, 2), 1.5)})
     # real: 1 beside 0, mean 0.5, (0.5 - 1)^2 = 0.25; fake: 1.5^2 = 2.25; half of the sum
-    assert discriminator_terms(comparisons, "lsgan", 1.0)["d/gan"].item() == pytest.approx(1.25)
+    assert discriminator_terms(judge(comparisons), "lsgan", 1.0)["d/gan"].item() == pytest.approx(1.25)
     # with the real label at 0.5 the real part is 0
-    assert discriminator_terms(comparisons, "lsgan", 0.5)["d/gan"].item() == pytest.approx(1.125)
+    assert discriminator_terms(judge(comparisons), "lsgan", 0.5)["d/gan"].item() == pytest.approx(1.125)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("r1", "d/r1"), ("gradient_penalty", "d/gradient_penalty")])
@@ -188,9 +188,9 @@ def test_frozen_leaves_what_was_frozen_before():
 
 
 def test_every_objective_says_which_channels_its_networks_have():
-    assert OBJECTIVES["pix2pix"].discriminator_channels(1, 3) == {"discriminator": 4}
+    assert OBJECTIVES["pix2pix"].discriminator_channels(1, 3) == {"discriminator": (1, 3)}
     assert OBJECTIVES["cyclegan"].generator_channels(1, 3) == {"a_to_b": (1, 3), "b_to_a": (3, 1)}
     for name in ("pixel", "perceptual_gan"):
         assert OBJECTIVES[name].generator_channels(1, 3) == {"generator": (1, 3)}
     assert OBJECTIVES["pixel"].discriminator_channels(1, 3) == {}
-    assert OBJECTIVES["perceptual_gan"].discriminator_channels(1, 3) == {"discriminator": 3}
+    assert OBJECTIVES["perceptual_gan"].discriminator_channels(1, 3) == {"discriminator": (3,)}

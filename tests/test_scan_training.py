@@ -411,10 +411,10 @@ def test_the_ssim_term_sees_the_window_alone():
     source = torch.zeros(1, 1, 16, 16)
     batch = Paired(source, source, ["a"])
     pixel = Pixel(generators={"generator": Plus()}, discriminators={}, ssim_weight=2.0, window=(0.5, 1.0))
-    terms, _ = pixel.generator_terms(batch)
+    terms, *_ = pixel.generator_terms(batch)
     assert terms["g/l1"].item() == pytest.approx(0.1)
     assert terms["g/ssim"].item() == pytest.approx(0, abs=1e-6)  # both are black in this window
-    seen, _ = Pixel(generators={"generator": Plus()}, discriminators={}, ssim_weight=2.0).generator_terms(batch)
+    seen, *_ = Pixel(generators={"generator": Plus()}, discriminators={}, ssim_weight=2.0).generator_terms(batch)
     # Constant images of 0.5 and 0.55: 2ab / (a^2 + b^2), with C1 = 1e-4
     assert seen["g/ssim"].item() == pytest.approx(2 * (1 - (0.55 + 1e-4) / (0.25 + 0.3025 + 1e-4)), rel=0.05)  # float32
 
@@ -427,7 +427,7 @@ def test_moved_brightness_has_a_term_of_its_own_in_which_noise_averages_out():
 
     source = torch.zeros(1, 1, 160, 160)
     pixel = Pixel(generators={"generator": Brighter()}, discriminators={}, distance="mse", mean_weight=10.0)
-    terms, _ = pixel.generator_terms(Paired(source, source, ["a"]))
+    terms, *_ = pixel.generator_terms(Paired(source, source, ["a"]))
     assert terms["g/mse"].item() == pytest.approx(0.01 + 1 / 12, rel=0.05)
     assert terms["g/mean"].item() == pytest.approx(10 * (0.01 + 1 / 12 / 256), rel=0.1)
 
@@ -464,7 +464,7 @@ def test_pixels_without_weight_have_no_say():
     target = torch.full((1, 1, 4, 4), 5.0)
     target[..., 0, 0] = 2
     pixel = Pixel(generators={"generator": Zero()}, discriminators={}, distance="mse")
-    terms, _ = pixel.generator_terms(Paired(target, target, ["a"], weight))
+    terms, *_ = pixel.generator_terms(Paired(target, target, ["a"], weight))
     assert terms["g/mse"].item() == pytest.approx(4)
 
 

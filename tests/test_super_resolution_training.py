@@ -124,7 +124,7 @@ def test_a_pixel_run_has_no_discriminator_anywhere(tmp_path, pairs):
     assert set(summary["figures"]) == {"val/psnr", "val/ssim"}
     records = read_log(tmp_path / "run" / "log.jsonl")
     assert [record["step"] for record in records] == [1, 2, 3, 4]
-    assert {name for name in records[0] if "/" in name} == {"g/l1"}
+    assert {name for name in records[0] if name.startswith(("g/", "d/"))} == {"g/l1"}
     for model in ("model", "best"):
         assert sorted(path.name for path in (tmp_path / "run" / model).iterdir()) == [
             "config.json",
@@ -286,7 +286,7 @@ def test_a_gan_stage_starts_from_the_generator_of_a_pixel_stage(tmp_path, pairs,
 
     summary = train(recipe(folder, **GAN, training=start), tmp_path / "gan", show_progress=False)
     (first, *_) = read_log(tmp_path / "gan" / "log.jsonl")
-    assert {name for name in first if "/" in name} == {"g/gan", "g/l1", "g/feature_matching", "d/gan"}
+    assert {name for name in first if name.startswith(("g/", "d/"))} == {"g/gan", "g/l1", "g/feature_matching", "d/gan"}
     assert moved(weights(tmp_path / "pixel"), weights(tmp_path / "gan")) > 1e-5
     assert weights(tmp_path / "gan", "discriminator").keys() == weights(tmp_path / "still", "discriminator").keys()
     assert read_config(tmp_path / "gan" / "model").recipe["training"]["start_from"] is None  # no path of this machine

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,21 @@ class Stored:
 
 
 def save_state(
-    root: Path, step: int, progress: dict[str, Any], tensors: dict[str, dict[str, Tensor]], keep: int
+    root: Path,
+    step: int,
+    progress: dict[str, Any],
+    tensors: dict[str, dict[str, Tensor]],
+    keep: int,
+    protected: Collection[int | None] = (),
 ) -> Path:
     """Write `root/step_00001000` with one safetensors file for each entry of `tensors`, then prune to `keep`.
 
     state.json holds `progress` and the SHA-256 of every file, by which a damaged state is seen.
+
+    Args:
+        protected: steps whose states are kept beyond `keep`.
     """
-    folder = root / f"step_{step:08d}"
+    folder = _folder(root, step)
 
     def write(aside: Path) -> None:
         for name, named in tensors.items():
@@ -115,8 +123,10 @@ def save_state(
         (aside / "state.json").write_text(json.dumps({"progress": progress, "sha256": sums}))
 
     write_folder(folder, write)
+    spared = {_folder(root, other) for other in protected if other is not None}
     for old in list_states(root)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old not in spared:
+            shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
@@ -144,6 +154,19 @@ def load_newest_state(root: Path) -> Stored | None:
             f"all {len(found)} training states in {root} are damaged: start again with a new --output"
         )
     return None
+
+
+def read_state(root: Path, step: int) -> Stored:
+    """Read the state of one step.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    return _load_state(_folder(root, step))
+
+
+def _folder(root: Path, step: int) -> Path:
+    return root / f"step_{step:08d}"
 
 
 def _load_state(folder: Path) -> Stored:

@@ -32,14 +32,14 @@ class ImagePool:
     def _swap_one(self, name: str, image: Tensor) -> Tensor:
         stored = self.stored.setdefault(name, [])
         if len(stored) < self.size:
-            stored.append(_copy(image))
+            stored.append(_finite_or(image, torch.zeros_like(image)))
             return image
         if name not in self.random:
             self.random[name] = torch.Generator().manual_seed(self.seed + zlib.crc32(name.encode()))
         place = int(torch.randint(2 * self.size, (), generator=self.random[name]))
         if place >= self.size:
             return image
-        stored[place], image = _copy(image), stored[place]
+        stored[place], image = _finite_or(image, stored[place]), stored[place]
         return image
 
     def state(self) -> dict[str, Tensor]:
@@ -60,6 +60,9 @@ class ImagePool:
             self.stored.setdefault(key.rsplit(".", 1)[0], []).append(state[key].to(device))
 
 
-def _copy(image: Tensor) -> Tensor:
-    """Contiguous, as a restart finds it: otherwise a run in channels_last would go on in another memory format."""
-    return image.clone(memory_format=torch.contiguous_format)
+def _finite_or(image: Tensor, other: Tensor) -> Tensor:
+    """A copy of an image, or of the other one where it has a value that is not finite, which would poison later steps.
+
+    Contiguous, as a restart finds it: otherwise a run in channels_last would go on in another memory format.
+    """
+    return torch.where(torch.isfinite(image).all(), image, other).clone(memory_format=torch.contiguous_format)

@@ -4,6 +4,7 @@ An adversarial loss takes the logits of one scale, of any shape and not passed t
 over scales. Logits of real and of fake images are averaged apart, so that their shapes may differ.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -103,13 +104,15 @@ class Adversarial(NamedTuple):
 
     generator: Callable[[Tensor], Tensor]  # of fake logits
     discriminator: DiscriminatorLoss
+    threshold: float | None  # the logit between fake and real; None for a critic, whose logits have no zero
+    undecided: float | None  # the discriminator's loss where it cannot tell real from fake
 
 
 ADVERSARIAL = {
-    "bce": Adversarial(bce_generator, bce_discriminator),
-    "lsgan": Adversarial(lsgan_generator, lsgan_discriminator),
-    "hinge": Adversarial(hinge_generator, hinge_discriminator),
-    "wasserstein": Adversarial(wasserstein_generator, wasserstein_discriminator),
+    "bce": Adversarial(bce_generator, bce_discriminator, 0.0, math.log(2)),
+    "lsgan": Adversarial(lsgan_generator, lsgan_discriminator, 0.5, 0.25),
+    "hinge": Adversarial(hinge_generator, hinge_discriminator, 0.0, 2.0),
+    "wasserstein": Adversarial(wasserstein_generator, wasserstein_discriminator, None, None),
 }
 
 

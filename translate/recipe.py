@@ -82,6 +82,46 @@ class PenaltyConfig(Section):
     every: int = Field(16, gt=0)  # steps; the weight is multiplied by it (lazy regularisation)
 
 
+class InstanceNoiseConfig(Section):
+    """Gaussian noise on what the discriminators are shown (Sonderby et al. 2016, arXiv:1610.04490)."""
+
+    sigma: float = Field(0.0, ge=0, le=2)  # standard deviation in model space at the first step; 0: none
+    until: float = Field(0.5, gt=0, le=1)  # share of the steps over which it falls linearly to 0
+
+
+class AugmentationConfig(Section):
+    """Random changes of what the discriminators are shown, of real and fake images alike; data.* changes the data.
+
+    `fixed` is DiffAugment (Zhao et al. 2020, arXiv:2006.10738), `adaptive` moves the probability by how much the
+    discriminator overfits (ADA, Karras et al. 2020, arXiv:2006.06676).
+    """
+
+    kind: Literal["none", "fixed", "adaptive"] = "none"
+    policy: list[Literal["translate", "cutout", "colour", "flip", "rotate90", "rotate", "scale"]] = [
+        "translate",
+        "cutout",
+        "colour",
+    ]
+    probability: float = Field(1.0, ge=0, le=1)  # of each change of each image; of kind fixed
+    target: float = Field(0.6, ge=-1, le=1)  # of kind adaptive: r_t, the mean sign of the logits on real images
+    images: int = Field(500_000, gt=0)  # of kind adaptive: in which the probability can go from 0 to 1
+
+
+class HealthConfig(Section):
+    """What is watched while a GAN trains, and what is done when something goes wrong.
+
+    `warn` says it, `adjust` acts within bounds, `stop` ends the run. Steps whose losses or gradients are not finite
+    are skipped in any case, and end the run after `skips` in a row.
+    """
+
+    every: int = Field(25, ge=0)  # steps between the measurements that cost time; 0: no signals and no diagnosis
+    action: Literal["warn", "adjust", "stop"] = "warn"
+    warmup: int = Field(500, ge=0)  # steps of the networks before the first verdict: a young GAN is out of balance
+    window: int = Field(5, ge=3, le=50)  # records (of logging.every steps) that a verdict rests on
+    patience: int = Field(1000, gt=0)  # steps that it must be wrong, less those that it is not, before it is acted on
+    skips: int = Field(100, gt=0)  # steps in a row that may be skipped
+
+
 class TrainingConfig(Section):
     """The loop."""
 
@@ -136,6 +176,9 @@ class Recipe(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     penalty: PenaltyConfig = PenaltyConfig()
+    instance_noise: InstanceNoiseConfig = InstanceNoiseConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    health: HealthConfig = HealthConfig()
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
     logging: LoggingConfig = LoggingConfig()

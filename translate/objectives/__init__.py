@@ -8,7 +8,7 @@ from translate.objectives.cyclegan import CycleGAN
 from translate.objectives.perceptual_gan import PerceptualGAN
 from translate.objectives.pix2pix import Pix2Pix
 from translate.objectives.pixel import Pixel
-from translate.objectives.terms import Comparisons, Fakes, Terms
+from translate.objectives.terms import Comparisons, Fakes, Made, View, as_is
 
 
 class Objective(Protocol):
@@ -19,8 +19,12 @@ class Objective(Protocol):
     adversarial: Any
     real_label: float
 
-    def generator_terms(self, batch: Any) -> tuple[Terms, Fakes]:
-        """Weighted scalar terms of the generators, and what the discriminators are to be shown, detached."""
+    def generator_terms(self, batch: Any, view: View = as_is) -> Made:
+        """Weighted scalar terms of the generators, and what the discriminators are to be shown, detached.
+
+        Args:
+            view: through which the discriminators see images.
+        """
         ...
 
     def comparisons(self, batch: Any, fakes: Fakes) -> Comparisons:

@@ -11,7 +11,11 @@ from translate.objectives.terms import (
     Comparison,
     Comparisons,
     Fakes,
+    Made,
     Terms,
+    Translation,
+    View,
+    as_is,
     bare,
     check_settings,
     generator_adversarial,
@@ -65,17 +69,17 @@ class CycleGAN:
         return {"a_to_b": (source, target), "b_to_a": (target, source)}
 
     @staticmethod
-    def discriminator_channels(source: int, target: int) -> dict[str, int]:
-        """Input channels of each discriminator."""
-        return {"discriminator_a": source, "discriminator_b": target}
+    def discriminator_channels(source: int, target: int) -> dict[str, tuple[int, ...]]:
+        """The channels of the pictures that lie side by side before each discriminator."""
+        return {"discriminator_a": (source,), "discriminator_b": (target,)}
 
-    def generator_terms(self, batch: Unpaired) -> tuple[Terms, Fakes]:
+    def generator_terms(self, batch: Unpaired, view: View = as_is) -> Made:
         """Terms "g/gan_*", "g/cycle_*", "g/identity_*" for a and b; fakes {"a": ..., "b": ...}."""
         a_to_b, b_to_a = self.generators["a_to_b"], self.generators["b_to_a"]
         fakes = {"a": b_to_a(batch.b), "b": a_to_b(batch.a)}
         terms: Terms = {}
         for suffix, comparison in self.comparisons(batch, fakes).items():
-            gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight)
+            gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight, view)
             terms[f"g/gan{suffix}"] = self.gan_weight * gan
             if matching is not None:
                 terms[f"g/feature_matching{suffix}"] = matching
@@ -85,7 +89,11 @@ class CycleGAN:
             weight = self.cycle_weight * self.identity_weight
             terms["g/identity_a"] = weight * l1(b_to_a(batch.a), batch.a)
             terms["g/identity_b"] = weight * l1(a_to_b(batch.b), batch.b)
-        return terms, {name: fake.detach() for name, fake in fakes.items()}
+        translations = {
+            "_a": Translation(batch.b, fakes["a"], batch.a),
+            "_b": Translation(batch.a, fakes["b"], batch.b),
+        }
+        return Made(terms, {name: fake.detach() for name, fake in fakes.items()}, translations)
 
     def comparisons(self, batch: Unpaired, fakes: Fakes) -> Comparisons:
         """Each kind's real images against its fakes."""

@@ -7,7 +7,18 @@ from torch import nn
 
 from translate.data.batches import Paired
 from translate.losses import l1
-from translate.objectives.terms import Comparison, Comparisons, Fakes, Terms, check_settings, generator_adversarial
+from translate.objectives.terms import (
+    Comparison,
+    Comparisons,
+    Fakes,
+    Made,
+    Terms,
+    Translation,
+    View,
+    as_is,
+    check_settings,
+    generator_adversarial,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +76,21 @@ class PerceptualGAN:
         return {"generator": (source, target)}
 
     @staticmethod
-    def discriminator_channels(source: int, target: int) -> dict[str, int]:
-        """Input channels of each discriminator."""
-        return {"discriminator": target}
+    def discriminator_channels(source: int, target: int) -> dict[str, tuple[int, ...]]:
+        """The channels of the pictures that lie side by side before each discriminator."""
+        return {"discriminator": (target,)}
 
-    def generator_terms(self, batch: Paired) -> tuple[Terms, Fakes]:
+    def generator_terms(self, batch: Paired, view: View = as_is) -> Made:
         """Terms "g/gan", "g/l1" and, with a weight, "g/perceptual" and "g/feature_matching"; fakes {"output": ...}."""
         output = self.generators["generator"](batch.source)
         comparison = self.comparisons(batch, {"output": output})[""]
-        gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight)
-        terms = {"g/gan": self.gan_weight * gan, "g/l1": self.l1_weight * l1(output, batch.target)}
+        gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight, view)
+        terms: Terms = {"g/gan": self.gan_weight * gan, "g/l1": self.l1_weight * l1(output, batch.target)}
         if matching is not None:
             terms["g/feature_matching"] = matching
         if self.features is not None:
             terms["g/perceptual"] = self.perceptual_weight * self.features(output, batch.target)
-        return terms, {"output": output.detach()}
+        return Made(terms, {"output": output.detach()}, {"": Translation(batch.source, output, batch.target)})
 
     def comparisons(self, batch: Paired, fakes: Fakes) -> Comparisons:
         """The targets against the generator's outputs."""

@@ -8,7 +8,18 @@ from torch import nn
 
 from translate.data.batches import Paired
 from translate.losses import l1
-from translate.objectives.terms import Comparison, Comparisons, Fakes, Terms, check_settings, generator_adversarial
+from translate.objectives.terms import (
+    Comparison,
+    Comparisons,
+    Fakes,
+    Made,
+    Terms,
+    Translation,
+    View,
+    as_is,
+    check_settings,
+    generator_adversarial,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +63,20 @@ class Pix2Pix:
         return {"generator": (source, target)}
 
     @staticmethod
-    def discriminator_channels(source: int, target: int) -> dict[str, int]:
-        """Input channels of each discriminator."""
-        return {"discriminator": source + target}
+    def discriminator_channels(source: int, target: int) -> dict[str, tuple[int, ...]]:
+        """The channels of the pictures that lie side by side before each discriminator."""
+        return {"discriminator": (source, target)}
 
-    def generator_terms(self, batch: Paired) -> tuple[Terms, Fakes]:
+    def generator_terms(self, batch: Paired, view: View = as_is) -> Made:
         """Terms "g/gan", "g/l1" and, with a weight, "g/feature_matching"; fakes {"pair": source beside translation}."""
         fake = self.generators["generator"](batch.source)
         pair = torch.cat([batch.source, fake], dim=1)
         comparison = self.comparisons(batch, {"pair": pair})[""]
-        gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight)
-        terms = {"g/gan": self.gan_weight * gan, "g/l1": self.l1_weight * l1(fake, batch.target)}
+        gan, matching = generator_adversarial(comparison, self.adversarial, self.feature_matching_weight, view)
+        terms: Terms = {"g/gan": self.gan_weight * gan, "g/l1": self.l1_weight * l1(fake, batch.target)}
         if matching is not None:
             terms["g/feature_matching"] = matching
-        return terms, {"pair": pair.detach()}
+        return Made(terms, {"pair": pair.detach()}, {"": Translation(batch.source, fake, batch.target)})
 
     def comparisons(self, batch: Paired, fakes: Fakes) -> Comparisons:
         """The pair that the artist made against the pair that the generator made."""

@@ -7,7 +7,7 @@ from torch import nn
 
 from translate.data.batches import Paired
 from translate.losses import charbonnier, l1, mean_shift, mse, structural_dissimilarity
-from translate.objectives.terms import Comparisons, Fakes, Terms, check_settings
+from translate.objectives.terms import Comparisons, Fakes, Made, Translation, View, as_is, check_settings
 
 DISTANCES = {"l1": l1, "charbonnier": charbonnier, "mse": mse}
 
@@ -52,11 +52,11 @@ class Pixel:
         return {"generator": (source, target)}
 
     @staticmethod
-    def discriminator_channels(source: int, target: int) -> dict[str, int]:
+    def discriminator_channels(source: int, target: int) -> dict[str, tuple[int, ...]]:
         """There is none."""
         return {}
 
-    def generator_terms(self, batch: Paired) -> tuple[Terms, Fakes]:
+    def generator_terms(self, batch: Paired, view: View = as_is) -> Made:
         """Terms "g/l1", or whatever the distance is, and with weights "g/ssim" and "g/mean"; no fakes.
 
         The distance is a mean over the pixels, or over those that the batch's weight selects; the others have no such.
@@ -72,7 +72,7 @@ class Pixel:
             terms["g/ssim"] = self.ssim_weight * structural_dissimilarity(output, target, *self.window)
         if self.mean_weight:
             terms["g/mean"] = self.mean_weight * mean_shift(output, target)
-        return terms, {}
+        return Made(terms, {}, {"": Translation(batch.source, output, target)})
 
     def comparisons(self, batch: Paired, fakes: Fakes) -> Comparisons:
         """Nothing to compare."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,43 @@ class Comparison(NamedTuple):
     fake: Tensor
 
 
+class Judged(NamedTuple):
+    """A discriminator's logits of real and of fake images, one tensor a scale."""
+
+    real: list[Tensor]
+    fake: list[Tensor]
+
+
+class Translation(NamedTuple):
+    """What a generator made (N, C', H', W'), of what, and what real images of that kind look like; in model space."""
+
+    source: Tensor
+    output: Tensor
+    target: Tensor
+
+
 Comparisons = dict[str, Comparison]  # by the suffix of its terms: "" or "_a", "_b"
+
+
+class Made(NamedTuple):
+    """What the generators' half of a step gives."""
+
+    terms: Terms
+    fakes: Fakes
+    translations: dict[str, Translation]  # by suffix, with their graph
+
+
+class View(Protocol):
+    """How images are changed before a discriminator sees them, real and fake alike."""
+
+    def __call__(self, *batches: Tensor) -> list[Tensor]:
+        """Batches (N, C, H, W) of one shape, changed; image i of each in the same way."""
+        ...
+
+
+def as_is(*batches: Tensor) -> list[Tensor]:
+    """The View that changes nothing."""
+    return list(batches)
 
 
 def bare(network: nn.Module) -> nn.Module:
@@ -60,38 +96,41 @@ def mean_over_scales(function: Callable[..., Tensor], *scales: list[Tensor]) -> 
 
 
 def generator_adversarial(
-    comparison: Comparison, adversarial: str, matching_weight: float
+    comparison: Comparison, adversarial: str, matching_weight: float, view: View = as_is
 ) -> tuple[Tensor, Tensor | None]:
     """The generator's adversarial term, and the feature matching term if it has a weight."""
     critic = bare(comparison.discriminator)
-    fake_outputs = critic(comparison.fake)
+    fake, real = view(comparison.fake, comparison.real)
+    fake_outputs = critic(fake)
     gan = mean_over_scales(ADVERSARIAL[adversarial].generator, logits(fake_outputs))
     if not matching_weight:
         return gan, None
     with torch.no_grad():
-        real_outputs = critic(comparison.real)
+        real_outputs = critic(real)
     return gan, matching_weight * feature_matching(fake_outputs, real_outputs)
 
 
-def discriminator_terms(comparisons: Comparisons, adversarial: str, real_label: float) -> Terms:
-    """One term "d/gan<suffix>" for each discriminator.
+def judge(comparisons: Comparisons, view: View = as_is) -> dict[str, Judged]:
+    """The logits of each discriminator.
 
     Real and fake go through in one forward, since DistributedDataParallel wants one forward per backward; a batch norm
     in the discriminator therefore sees both.
     """
-    loss = ADVERSARIAL[adversarial].discriminator
-    terms = {}
+    judged = {}
     for suffix, (discriminator, real, fake) in comparisons.items():
-        both = [scale.chunk(2) for scale in logits(discriminator(torch.cat([real, fake])))]
-        terms[f"d/gan{suffix}"] = mean_over_scales(
-            lambda real_logits, fake_logits: loss(real_logits, fake_logits, real_label),
-            [real_logits for real_logits, _ in both],
-            [fake_logits for _, fake_logits in both],
-        )
-    return terms
+        (shown,) = view(torch.cat([real, fake]))
+        both = [scale.chunk(2) for scale in logits(discriminator(shown))]
+        judged[suffix] = Judged([real_logits for real_logits, _ in both], [fake_logits for _, fake_logits in both])
+    return judged
 
 
-def penalty_terms(comparisons: Comparisons, kind: str, weight: float) -> Terms:
+def discriminator_terms(judged: dict[str, Judged], adversarial: str, real_label: float) -> Terms:
+    """One term "d/gan<suffix>" for each discriminator."""
+    loss = partial(ADVERSARIAL[adversarial].discriminator, real_label=real_label)
+    return {f"d/gan{suffix}": mean_over_scales(loss, real, fake) for suffix, (real, fake) in judged.items()}
+
+
+def penalty_terms(comparisons: Comparisons, kind: str, weight: float, view: View = as_is) -> Terms:
     """One term "d/r1<suffix>" or "d/gradient_penalty<suffix>" for each discriminator; `kind` "none" gives none.
 
     They share a backward with `discriminator_terms`. The wrapper, which wants one forward per backward and a gradient
@@ -99,15 +138,16 @@ def penalty_terms(comparisons: Comparisons, kind: str, weight: float) -> Terms:
     """
     terms = {}
     for suffix, (discriminator, real, fake) in comparisons.items():
-        critic = bare(discriminator)
+        critic = bare(discriminator).forward  # itself: what is compiled cannot be differentiated twice
         if kind == "r1":
-            shown = real.detach().requires_grad_(True)
+            shown = view(real)[0].detach().requires_grad_(True)
             terms[f"d/r1{suffix}"] = weight * r1_penalty(logits(critic(shown)), shown)
         elif kind == "gradient_penalty":
-            value = gradient_penalty(partial(_logits_of, critic), real, fake)
+            shown_real, shown_fake = view(real, fake)
+            value = gradient_penalty(partial(_logits_of, critic), shown_real, shown_fake)
             terms[f"d/gradient_penalty{suffix}"] = weight * value
     return terms
 
 
-def _logits_of(discriminator: nn.Module, images: Tensor) -> list[Tensor]:
+def _logits_of(discriminator: Callable[[Tensor], list[list[Tensor]]], images: Tensor) -> list[Tensor]:
     return logits(discriminator(images))

@@ -38,6 +38,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
             f"data.resize {recipe.data.resize} is for the shorter side and data.frame {recipe.data.frame} for the "
             "longer one: set one of them to null"
         )
+    _check_judged(recipe, judged)
     _check_scale(recipe.data, recipe.objective.name)
     _check_tones(recipe.data)
     _check_drawings(recipe.data)
@@ -52,6 +53,21 @@ def check_recipe_fits(recipe: Recipe) -> None:
             _ = wanted_range and wanted_range.build()
         except ValueError as error:
             raise ConfigError(f"data.{side}_range: {error}") from None
+
+
+def _check_judged(recipe: Recipe, judged: bool) -> None:
+    """Settings of what discriminators are shown."""
+    if not judged and (recipe.instance_noise.sigma or recipe.augmentation.kind != "none"):
+        raise ConfigError(
+            f"objective.name {recipe.objective.name!r} has no discriminator that could be shown noise or augmented "
+            "images: leave out instance_noise and augmentation"
+        )
+    group = getattr(recipe.discriminator, "minibatch_std", 0)
+    if group and recipe.training.batch_size % group:
+        raise ConfigError(
+            f"discriminator.minibatch_std {group} needs groups of as many images, got training.batch_size "
+            f"{recipe.training.batch_size}: choose a multiple of {group}"
+        )
 
 
 def _check_scale(data: DataConfig, objective: str) -> None:

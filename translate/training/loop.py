@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,15 @@ from translate.training.checks import check_recipe_fits
 from translate.training.drawings import style_of
 from translate.training.interrupt import stop_requests
 from translate.training.pictures import check_pictures
+from translate.training.plan import move_augmentation, objective_of, plan_step, set_learning_rates
 from translate.training.precision import Precision, choose_precision
+from translate.training.probe import IMAGES, Probe
 from translate.training.records import cut_log
-from translate.training.report import Run, check_losses, report, save_state_of
+from translate.training.report import report, save_state_of
+from translate.training.run import Run
 from translate.training.run_folder import RunFolder, check_same_run
 from translate.training.scans import check_scans
-from translate.training.schedule import learning_rate
-from translate.training.setup import (
-    build_datasets,
-    build_networks,
-    find_files,
-    prepare,
-)
+from translate.training.setup import build_datasets, build_networks, build_unseen, find_files, prepare
 from translate.training.state import load_training
 from translate.training.step import train_step
 from translate.training.trackers import check_trackers, tracker_config
@@ -52,9 +51,9 @@ def train(recipe: Recipe, output: Path, *, show_progress: bool = True) -> dict[s
         ConfigError: the recipe does not fit the data, the device or the run in `output`.
         ImageError: the data set is incomplete or an image is broken.
         CheckpointError: every training state in `output` is damaged.
-        TrainingError: a loss is not finite.
+        TrainingError: losses stay not finite, or the run is sick and `health.action` is stop.
     """
-    run = _start(recipe, output)
+    run = start(recipe, output)
     try:
         if run.progress.step < recipe.training.steps:
             _loop(run, show_progress)
@@ -71,7 +70,8 @@ def train(recipe: Recipe, output: Path, *, show_progress: bool = True) -> dict[s
     }
 
 
-def _start(recipe: Recipe, output: Path) -> Run:
+def start(recipe: Recipe, output: Path) -> Run:
+    """Resolve, check and save everything that a run needs, and take over the state in which it stopped."""
     check_recipe_fits(recipe)
     check_trackers(recipe.logging.trackers)
     splits = find_files(recipe)
@@ -94,7 +94,19 @@ def _start(recipe: Recipe, output: Path) -> Run:
     if recipe.logging.trackers:
         accelerator.init_trackers("translate", config=tracker_config(recipe))
     sets = (training_set, shown_set)
-    return Run(recipe, folder, splits, accelerator, precision, trained, progress, *sets, contract, style)
+    run = Run(recipe, folder, splits, accelerator, precision, trained, progress, *sets, contract, style)
+    return replace(run, probe=_probe(run))
+
+
+def _probe(run: Run) -> Probe | None:
+    """Validation images for the discriminators; None where there are no such images or nothing is measured."""
+    if run.splits.val is None or not run.recipe.health.every or not run.trained.objective.discriminators:
+        return None
+    unseen = build_unseen(run.recipe, run.splits.val)
+    one_size = run.recipe.data.crop is not None
+    group = getattr(run.recipe.discriminator, "minibatch_std", 0) or 1  # a smaller one would look different
+    size = min(IMAGES, *unseen.lengths) // group * group if one_size else 1
+    return Probe(unseen, size, partial(_arranged, run)) if size >= group else None
 
 
 def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:
@@ -118,49 +130,43 @@ def _loop(run: Run, show_progress: bool) -> None:
         KeyboardInterrupt: the run was asked to stop; its state is saved.
     """
     progress, steps = run.progress, run.recipe.training.steps
-    batches = _batches(run)
+    batches = batches_of(run)
     shown = show_progress and run.accelerator.is_main_process
     started = time.monotonic()
+    if progress.step == 0 and run.recipe.health.action == "adjust":
+        save_state_of(run)  # to go back to, if there is no later one
     with (
         tqdm(total=steps, initial=progress.step, disable=not shown, unit="step") as bar,
         stop_requests(run.accelerator.num_processes == 1) as stop,
     ):
         while progress.step < steps:
-            rate = _step(run, batches)
+            rate = step(run, batches)
             bar.update()
             report(run, rate, bar, time.monotonic() - started)
             if stop.asked and progress.step < steps:
-                check_losses(run)
                 save_state_of(run)
                 raise KeyboardInterrupt(f"stopped after step {progress.step}, which is saved: the same command goes on")
 
 
-def _step(run: Run, batches: Iterator[Any]) -> float:
+def step(run: Run, batches: Iterator[Any]) -> float:
     """One optimizer step over its micro-steps. Returns the generators' learning rate."""
     recipe, progress, trained = run.recipe, run.progress, run.trained
     networks = [*trained.objective.generators.values(), *trained.objective.discriminators.values()]
-    rate = _set_learning_rates(run)
-    penalty = recipe.penalty if progress.step % recipe.penalty.every == 0 else None
+    rate = set_learning_rates(run)
+    plan, objective = plan_step(run), objective_of(run)
     for _ in range(recipe.training.accumulation):
         with run.accelerator.accumulate(*networks):
-            terms = train_step(
-                trained.objective,
-                next(batches),
-                trained.pool,
-                trained.optimizers,
-                run.accelerator,
-                penalty,
-                recipe.optimizer.clip_norm,
-            )
-        progress.running.add(terms)
+            values = train_step(objective, next(batches), trained.pool, trained.optimizers, run.accelerator, plan)
+        progress.running.add(values)
     progress.step += 1
+    move_augmentation(run, values)
     if trained.ema:
         trained.ema.update(progress.images_per_step, progress.step * progress.images_per_step)
     return rate
 
 
-def _batches(run: Run) -> Iterator[Any]:
-    """Batches on the device from the step where the run is, padded to the generators' size rule as in inference.
+def batches_of(run: Run) -> Iterator[Any]:
+    """Batches on the device from the step where the run is.
 
     The loader has a generator of its own, so that starting it changes no random state.
     """
@@ -184,36 +190,20 @@ def _batches(run: Run) -> Iterator[Any]:
         generator=torch.Generator().manual_seed(training.seed),
         pin_memory=accelerator.device.type == "cuda",
     )
+    for batch in loader:
+        yield _arranged(run, batch)
+
+
+def _arranged(run: Run, batch: Any) -> Any:
+    """A batch on the device, padded to the generators' size rule as in inference, as the networks take it."""
     rule = next(iter(run.trained.networks.generators.values()))
-    layout = torch.channels_last if training.channels_last else torch.contiguous_format
+    layout = torch.channels_last if run.recipe.training.channels_last else torch.contiguous_format
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     scales = {"target": run.recipe.data.scale}
-    for batch in loader:
-        moved = send_to_device(batch, accelerator.device, non_blocking=True)
-        arranged = {
-            name: pad_to_rule(images, rule, scales.get(name, 1)).to(dtype, memory_format=layout)
-            for name, images in moved._asdict().items()
-            if isinstance(images, torch.Tensor)
-        }
-        yield moved._replace(**arranged)
-
-
-def _set_learning_rates(run: Run) -> float:
-    settings, schedule = run.recipe.optimizer, run.recipe.schedule
-    factor = learning_rate(
-        run.progress.step,
-        peak=1.0,
-        total=run.recipe.training.steps,
-        kind=schedule.kind,
-        hold=schedule.hold,
-        warmup=schedule.warmup,
-    )
-    optimizers = run.trained.plain_optimizers
-    discriminator_rate = settings.discriminator_learning_rate or settings.learning_rate
-    for optimizer, peak in (
-        (optimizers.generator, settings.learning_rate),
-        (optimizers.discriminator, discriminator_rate),
-    ):
-        for group in optimizer.param_groups if optimizer else ():
-            group["lr"] = peak * factor
-    return settings.learning_rate * factor
+    moved = send_to_device(batch, run.accelerator.device, non_blocking=True)
+    arranged = {
+        name: pad_to_rule(images, rule, scales.get(name, 1)).to(dtype, memory_format=layout)
+        for name, images in moved._asdict().items()
+        if isinstance(images, torch.Tensor)
+    }
+    return moved._replace(**arranged)

@@ -1,37 +1,67 @@
 """What a run leaves for its reader: losses as JSON lines, and curves."""
 
 import json
+import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from translate.objectives.terms import Terms
+
+class Average(NamedTuple):
+    """Of one term or signal since the last record; values that are not finite count apart."""
+
+    mean: float  # NaN if no value was finite
+    swing: float  # standard deviation over the mean magnitude
+    nonfinite: float  # share of the steps
 
 
 class Running:
-    """Means of the loss terms since the last record, summed on the device: reading them is the only wait."""
+    """Sums of loss terms and signals since the last record, on the device: reading them is the only wait."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
+        self.sums: dict[str, Tensor] = {}  # by the names, joined by commas: (5, names), see `add`
 
-    def add(self, terms: Terms) -> None:
-        """Add one step's detached scalars; a term that is not there in every step has its own count."""
-        for name, term in terms.items():
-            self.sums[name] = self.sums[name] + term if name in self.sums else term.clone()
-            self.counts[name] = self.counts.get(name, 0) + 1
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one step's detached scalars; what is not there in every step is averaged over those that have it."""
+        key = ",".join(values)
+        wide = torch.float64 if any(value.dtype == torch.float64 for value in values.values()) else torch.float32
+        row = torch.stack([value.to(wide) for value in values.values()])
+        finite = torch.isfinite(row)
+        row = torch.where(finite, row, 0)
+        added = torch.stack([finite.to(wide), (~finite).to(wide), row, row.square(), row.abs()])
+        self.sums[key] = self.sums[key] + added if key in self.sums else added
 
-    def means(self) -> tuple[list[str], Tensor]:
-        """Names, and one tensor of their means."""
-        names = sorted(self.sums)
-        means = [self.sums[name] / self.counts[name] for name in names]
-        return names, torch.stack(means) if means else torch.zeros(0)
+    def averages(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, Average]:
+        """Averages by name, in alphabetical order; this waits for the device.
+
+        Args:
+            reduce: the sum or mean of a tensor over all processes.
+        """
+        columns: dict[str, list[Tensor]] = {}
+        for key, sums in sorted(self.sums.items()):  # a restart finds them in another order
+            for name, column in zip(key.split(","), reduce(sums).T, strict=True):
+                columns.setdefault(name, []).append(column)
+        names = sorted(columns)
+        if not names:
+            return {}
+        table = torch.stack([torch.stack(columns[name]).sum(dim=0) for name in names]).double().tolist()
+        return {name: _average(*row) for name, row in zip(names, table, strict=True)}
 
     def reset(self) -> None:
-        self.sums, self.counts = {}, {}
+        self.sums = {}
+
+
+def _average(finite: float, nonfinite: float, total: float, squares: float, magnitude: float) -> Average:
+    share = nonfinite / (finite + nonfinite)
+    if not finite:
+        return Average(math.nan, math.nan, share)
+    mean = total / finite
+    deviation = math.sqrt(max(0.0, squares / finite - mean**2))
+    return Average(mean, deviation / (magnitude / finite) if magnitude else 0.0, share)
 
 
 def cut_log(path: Path, step: int) -> None:

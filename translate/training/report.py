@@ -1,96 +1,73 @@
 """What is due after a step: record, validation, model folders, samples and training state."""
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 
-from translate.contract import IntensityContract
-from translate.data.drawing_style import DrawingStyle
 from translate.data.images import write_picture
 from translate.model_folder import ModelConfig, save_model
 from translate.recipe import Recipe
 from translate.sheet import draw_sheet
-from translate.training.precision import Precision
 from translate.training.records import append_log, draw_curves, read_log
-from translate.training.run_folder import RunFolder
-from translate.training.setup import Splits, Trained
-from translate.training.state import Progress, save_training
-from translate.training.validation import MODEL_SPACE, Dataset, main_figure, sample_rows, validate
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the parts of the loop share. Only `trained` and `progress` change."""
-
-    recipe: Recipe
-    folder: RunFolder
-    splits: Splits
-    accelerator: Accelerator
-    precision: Precision
-    trained: Trained
-    progress: Progress
-    training_set: Dataset
-    shown_set: Dataset
-    contract: IntensityContract | None  # of a model for scans, by the data set as it was at the start
-    style: DrawingStyle | None  # of a model for drawings, likewise
+from translate.training.run import Run, TrainingError
+from translate.training.state import save_training
+from translate.training.validation import MODEL_SPACE, main_figure, sample_rows, validate
+from translate.training.watching import note_healthy_state, read_averages, watch
 
 
 def report(run: Run, rate: float, bar: Any, seconds: float) -> None:
-    """After a step: what is due of record, validation, samples and training state, in this order."""
+    """After a step: what is due of record, validation, samples and training state, in this order.
+
+    Raises:
+        TrainingError: the run ends here, and its state is saved.
+    """
     step, recipe = run.progress.step, run.recipe
 
     def due(every: int) -> bool:
         return step % every == 0 or step == recipe.training.steps
 
     record: dict[str, Any] = {}
-    if due(recipe.logging.every):
-        record |= check_losses(run) | {"learning_rate": rate}
-        run.progress.running.reset()
-        bar.set_postfix({name: f"{value:.3g}" for name, value in record.items() if "/" in name})
-    elif due(recipe.validation.every) or due(recipe.checkpoint.every):
-        check_losses(run)  # so that weights that are lost replace no good ones
+    logged = due(recipe.logging.every)
+    if logged:
+        record |= read_averages(run) | {"learning_rate": rate}
     if due(recipe.validation.every):
         record |= _validation(run)
-    if record and run.accelerator.is_main_process:
+    if record:
         record = {"step": step, "images": step * run.progress.images_per_step, **record, "seconds": round(seconds, 1)}
-        append_log(run.folder.log, record)
-        run.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step)
+    try:
+        if logged:
+            watch(run, record)
+    except TrainingError:  # what ends a run is in its log and in its state
+        _write(run, record, bar)
+        save_state_of(run)
+        raise
+    _write(run, record, bar)
     if due(recipe.logging.samples_every):
         _draw(run)
     if due(recipe.checkpoint.every):
         save_state_of(run)
 
 
+def _write(run: Run, record: dict[str, Any], bar: Any) -> None:
+    """Add a record to the log, the trackers and the progress bar."""
+    if not record or not run.accelerator.is_main_process:
+        return
+    append_log(run.folder.log, record)
+    numbers = {name: value for name, value in record.items() if name != "step" and isinstance(value, int | float)}
+    run.accelerator.log(numbers, step=run.progress.step)
+    losses = {name: f"{value:.3g}" for name, value in numbers.items() if name.startswith(("g/", "d/"))}
+    if losses:
+        bar.set_postfix(losses)
+    if "verdict" in record:
+        bar.set_description(record["verdict"], refresh=False)
+
+
 def save_state_of(run: Run) -> None:
     """Write the training state."""
+    note_healthy_state(run)
     keep = run.recipe.checkpoint.keep
     save_training(run.folder.checkpoints, run.trained, run.progress, run.accelerator, keep)
-
-
-def check_losses(run: Run) -> dict[str, float]:
-    """Mean of each term since the last record, over all processes.
-
-    Raises:
-        TrainingError: a term is not finite, so that the weights are lost.
-    """
-    names, means = run.progress.running.means()
-    values = run.accelerator.reduce(means, "mean").tolist()
-    for name, value in zip(names, values, strict=True):
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss term {name!r} is {value} at step {run.progress.step}, and the weights with it: the last "
-                f"training state in {run.folder.checkpoints} may still be good; lower optimizer.learning_rate, set "
-                "optimizer.clip_norm, or use precision fp32"
-            )
-    return dict(zip(names, values, strict=True))
 
 
 def _validation(run: Run) -> dict[str, float]:

@@ -25,6 +25,7 @@ from translate.training.checks import check_networks
 from translate.training.ema import Ema
 from translate.training.precision import Precision
 from translate.training.step import Optimizers
+from translate.views import AdaptiveProbability
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Trained:
     plain_optimizers: Optimizers
     ema: Ema | None
     pool: ImagePool
+    controller: AdaptiveProbability | None  # of what the discriminators are shown, where it is adaptive
 
     def shown_generators(self) -> dict[str, nn.Module]:
         """The generators that are validated and kept: the averages where there are any."""
@@ -99,7 +101,7 @@ def build_networks(recipe: Recipe) -> Networks:
             name=generator["name"], arguments=arguments, input=sides[given], output=sides[shown]
         )
     for name, judged in objective.discriminator_channels(taken, made).items():
-        arguments = _arguments(discriminator) | {"in_channels": judged}
+        arguments = _arguments(discriminator) | {"in_channels": sum(judged)}
         discriminator_configs[name] = NetworkConfig(name=discriminator["name"], arguments=arguments)
     networks = Networks(
         {name: _build("generator", GENERATORS, config) for name, config in generator_configs.items()},
@@ -144,7 +146,7 @@ def prepare(recipe: Recipe, networks: Networks, accelerator: Accelerator, precis
     critic = accelerator.prepare(plain.discriminator) if plain.discriminator else None
     optimizers = Optimizers(accelerator.prepare(plain.generator), critic)
     pool = ImagePool(recipe.training.image_pool, recipe.training.seed)
-    return Trained(networks, wrapped, optimizers, plain, ema, pool)
+    return Trained(networks, wrapped, optimizers, plain, ema, pool, _controller(recipe, accelerator.device))
 
 
 def build_datasets(
@@ -164,6 +166,18 @@ def build_datasets(
     plain = Geometry(resize=data.resize, frame=data.frame)
     train = build_dataset(data, splits.train, data.training_geometry(), seed, cache, data.training_tones())
     return train, build_dataset(data, splits.val or splits.train, plain, seed)
+
+
+def build_unseen(recipe: Recipe, val: Split) -> PairedImages | UnpairedImages:
+    """The validation set, resized and cropped as the training set is, without its random changes."""
+    data = recipe.data
+    geometry = Geometry(resize=data.resize, frame=data.frame, crop=data.crop)
+    return build_dataset(data, val, geometry, recipe.training.seed)
+
+
+def _controller(recipe: Recipe, device: torch.device) -> AdaptiveProbability | None:
+    settings = recipe.augmentation
+    return AdaptiveProbability(settings.target, settings.images, device) if settings.kind == "adaptive" else None
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -192,6 +206,7 @@ def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision
     if recipe.training.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.training.compile:
+        torch._functorch.config.donated_buffer = False  # the signals differentiate a graph that is still needed
         network.compile()  # in place: the state dict keeps its names
 
 

@@ -1,18 +1,30 @@
-"""One training step: batch in, named scalar losses out."""
+"""One training step: batch in, named scalar losses and signals out."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor
 from torch.optim import Optimizer
 
+from translate.health.signals import Signals, Spread, accuracies, checkerboard, output_gradients
 from translate.history import ImagePool
 from translate.objectives import Objective
-from translate.objectives.terms import Fakes, Terms, discriminator_terms, frozen, penalty_terms
+from translate.objectives.terms import (
+    Fakes,
+    Made,
+    Terms,
+    View,
+    as_is,
+    discriminator_terms,
+    frozen,
+    judge,
+    penalty_terms,
+)
 from translate.recipe import PenaltyConfig
+from translate.training.guard import keep_finite, poisoned, statistics, update
 
 
 @dataclass(frozen=True)
@@ -23,42 +35,92 @@ class Optimizers:
     discriminator: Optimizer | None
 
 
+@dataclass(frozen=True)
+class StepPlan:
+    """What is particular to one step; all of it follows from the recipe, the step, and what was adjusted.
+
+    penalty: of the discriminators in this step; None where it is not due.
+    clip_norm: largest gradient norm of each side; None for no clipping.
+    view: through which the discriminators see images.
+    judges: whether the accuracies of the discriminators are wanted.
+    spread: compares outputs from step to step; None where no signals are wanted.
+    measured: whether the signals that cost time are due.
+    probe: then shows the discriminators validation images beside a batch and its fakes; None where there are none.
+    """
+
+    penalty: PenaltyConfig | None = None
+    clip_norm: float | None = None
+    view: View = field(default=as_is)
+    judges: bool = False
+    spread: Spread | None = None
+    measured: bool = False
+    probe: Callable[[Any, Fakes], Signals] | None = None
+
+
 def train_step(
     objective: Objective,
     batch: Any,
     pool: ImagePool,
     optimizers: Optimizers,
     accelerator: Accelerator,
-    penalty: PenaltyConfig | None,
-    clip_norm: float | None,
-) -> Terms:
-    """Update the generators once, then the discriminators once, and return every loss term.
+    plan: StepPlan,
+) -> Signals:
+    """Update the generators once, then the discriminators once, and return every loss term and signal.
 
     The generators come first, and the discriminators see fakes from before that update: only so do gradient
     accumulation and several processes give what one large batch gives. Between the last micro-steps of an accumulation
-    nothing is updated. The terms are detached scalars still on the device: nothing here waits for the GPU.
-
-    Args:
-        penalty: of the discriminators in this step; None where it is not due.
-        clip_norm: largest gradient norm of each side; None for no clipping.
+    nothing is updated. A side with a loss or gradient that is not finite is not updated either. The results are
+    detached scalars still on the device: nothing here waits for the GPU.
     """
+    kept = statistics([*objective.generators.values(), *objective.discriminators.values()])
+    before = [buffer.clone() for buffer in kept]
     with frozen(objective.discriminators.values()):
-        generator_terms, fakes = objective.generator_terms(batch)
-        accelerator.backward(total(generator_terms))
-        _update(optimizers.generator, objective.generators.values(), accelerator, clip_norm)
+        made = objective.generator_terms(batch, plan.view)
+        signals = _of_generators(made, plan, accelerator)
+        accelerator.backward(poisoned(total(made.terms)))
+        signals |= update(
+            "generator", optimizers.generator, objective.generators, accelerator, plan.clip_norm, plan.measured
+        )
 
-    comparisons = objective.comparisons(batch, show(pool, fakes, accelerator))
-    critic_terms = discriminator_terms(comparisons, objective.adversarial, objective.real_label)
-    if penalty is not None and penalty.kind != "none":
-        critic_terms |= penalty_terms(comparisons, penalty.kind, penalty.weight * penalty.every)
+    comparisons = objective.comparisons(batch, show(pool, made.fakes, accelerator))
+    judged = judge(comparisons, plan.view)
+    critic_terms = discriminator_terms(judged, objective.adversarial, objective.real_label)
+    if plan.penalty is not None and plan.penalty.kind != "none":
+        weight = plan.penalty.weight * plan.penalty.every
+        critic_terms |= penalty_terms(comparisons, plan.penalty.kind, weight, plan.view)
     if optimizers.discriminator is not None:
-        accelerator.backward(total(critic_terms))
-        _update(optimizers.discriminator, objective.discriminators.values(), accelerator, clip_norm)
+        signals |= accuracies(judged, objective.adversarial) if plan.judges else {}
+        accelerator.backward(poisoned(total(critic_terms)))
+        signals |= update(
+            "discriminator",
+            optimizers.discriminator,
+            objective.discriminators,
+            accelerator,
+            plan.clip_norm,
+            plan.measured,
+        )
+    if plan.measured and plan.probe is not None:
+        signals |= plan.probe(batch, made.fakes)
+    keep_finite(kept, before)
+    return {name: value.detach() for name, value in {**made.terms, **critic_terms, **signals}.items()}
 
-    return {name: term.detach() for name, term in {**generator_terms, **critic_terms}.items()}
+
+def _of_generators(made: Made, plan: StepPlan, accelerator: Accelerator) -> Signals:
+    signals: Signals = {}
+    if plan.spread is not None:
+        signals |= plan.spread.measure(made.translations)
+    if plan.measured:
+        scaler = accelerator.scaler
+        one = None if scaler is None else scaler.scale(torch.ones((), device=accelerator.device))
+        signals |= output_gradients(made, one)
+        for suffix, (_, output, target) in made.translations.items():
+            energy = checkerboard(output, target)
+            if energy is not None:
+                signals[f"health/checkerboard{suffix}"] = energy
+    return signals
 
 
-def total(terms: Terms) -> torch.Tensor:
+def total(terms: Terms) -> Tensor:
     """The sum of the terms."""
     return torch.stack(list(terms.values())).sum()
 
@@ -74,14 +136,3 @@ def show(pool: ImagePool, fakes: Fakes, accelerator: Accelerator) -> Fakes:
     return {
         name: images.chunk(accelerator.num_processes)[accelerator.process_index] for name, images in everyone.items()
     }
-
-
-def _update(
-    optimizer: Optimizer, networks: Iterable[nn.Module], accelerator: Accelerator, clip_norm: float | None
-) -> None:
-    """Step where the accumulation is complete; Accelerate's optimizer does nothing in between."""
-    if clip_norm is not None and accelerator.sync_gradients:
-        accelerator.unscale_gradients(optimizer)  # this side's alone: the other side's gradients are not complete
-        torch.nn.utils.clip_grad_norm_([p for network in networks for p in network.parameters()], clip_norm)
-    optimizer.step()
-    optimizer.zero_grad()

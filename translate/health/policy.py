@@ -1,0 +1,103 @@
+"""What `health.action: adjust` does: few things, each bounded, each written down.
+
+- discriminator winning: R1 on the discriminators, each time with R1_FACTOR times the weight; their rate halved;
+- discriminator overfitting: augmentation of what they see more likely; R1 as above once that is at its bound;
+- discriminator guessing: their rate doubled;
+- oscillating: R1 as above, and both rates a quarter;
+- mode collapse: back to the last healthy state, feature matching, the generators' rate a quarter;
+- diverged: back to the last healthy state, both rates a tenth; after RESTORES returns the run ends.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from translate.health.verdict import COLLAPSE, DIVERGED, GUESSING, OSCILLATING, OVERFITTING, WINNING
+
+R1_FIRST, R1_FACTOR, R1_LARGEST = 1.0, 4.0, 64.0
+RATE_SMALLEST, RATE_LARGEST = 0.001, 4.0  # of what the recipe says
+AUGMENT_STEP, AUGMENT_LARGEST = 0.2, 0.8  # beyond 0.8 generators begin to draw the augmentation (arXiv:2006.06676)
+MATCHING = 10.0  # weight (arXiv:1711.11585)
+RESTORES = 3
+
+
+@dataclass(frozen=True)
+class Adjustments:
+    """What was changed against the recipe since the start; as values, so that it travels with the training state."""
+
+    generator_rate: float = 1.0  # factor of the generators' learning rate
+    discriminator_rate: float = 1.0
+    r1: float = 0.0  # weight of R1 at least; 0: as the recipe says
+    augment: float = 0.0  # probability of augmentation at least
+    matching: float = 0.0  # weight of feature matching at least
+    restores: int = 0  # returns to an earlier state
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Action:
+    """The next adjustments, and what to say of them."""
+
+    adjustments: Adjustments
+    restore: bool  # go back to the last healthy state first
+    text: str
+
+
+def next_action(verdict: str, now: Adjustments, penalty_weight: float) -> Action | None:
+    """What the policy does about a verdict; None if all it may do is done.
+
+    Args:
+        penalty_weight: of the gradient penalty in the recipe, 0 for none: R1 starts above it.
+    """
+    then, restore = now, False
+    match verdict:
+        case _ if verdict == WINNING:
+            then = _slower(_more_r1(now, penalty_weight), critic=0.5)
+        case _ if verdict == OVERFITTING:
+            more = min(AUGMENT_LARGEST, round(now.augment + AUGMENT_STEP, 3))
+            then = replace(now, augment=more) if more > now.augment else _more_r1(now, penalty_weight)
+        case _ if verdict == GUESSING:
+            then = _slower(now, critic=2.0)
+        case _ if verdict == OSCILLATING:
+            then = _slower(_more_r1(now, penalty_weight), generator=0.25, critic=0.25)
+        case _ if verdict == COLLAPSE and now.restores < RESTORES:
+            then, restore = _slower(replace(now, restores=now.restores + 1, matching=MATCHING), generator=0.25), True
+        case _ if verdict == DIVERGED and now.restores < RESTORES:
+            then, restore = _slower(replace(now, restores=now.restores + 1), generator=0.1, critic=0.1), True
+    if then == now:
+        return None
+    return Action(then, restore, _text(now, then, restore))
+
+
+def _more_r1(now: Adjustments, penalty_weight: float) -> Adjustments:
+    start = now.r1 or penalty_weight
+    return replace(now, r1=min(max(R1_LARGEST, start), start * R1_FACTOR if start else R1_FIRST))
+
+
+def _slower(now: Adjustments, generator: float = 1.0, critic: float = 1.0) -> Adjustments:
+    def bounded(rate: float) -> float:
+        return min(RATE_LARGEST, max(RATE_SMALLEST, rate))
+
+    return replace(
+        now,
+        generator_rate=bounded(now.generator_rate * generator),
+        discriminator_rate=bounded(now.discriminator_rate * critic),
+    )
+
+
+def _text(now: Adjustments, then: Adjustments, restore: bool) -> str:
+    """The changes in words."""
+    named = {
+        "r1": "weight of R1 (penalty.weight)",
+        "matching": "weight of feature matching (objective.feature_matching_weight)",
+        "augment": "probability of augmentation (augmentation.probability)",
+        "generator_rate": "rate of the generators (optimizer.learning_rate), as a factor",
+        "discriminator_rate": "rate of the discriminators (optimizer.discriminator_learning_rate), as a factor",
+    }
+    changes = [
+        f"{words}: {getattr(now, key):g} to {getattr(then, key):g}"
+        for key, words in named.items()
+        if getattr(now, key) != getattr(then, key)
+    ]
+    return "; ".join((["weights of the last healthy state"] if restore else []) + changes)
