@@ -17,6 +17,7 @@ import translate
 COMMANDS = {
     "preprocess": "stage 1: make a data set for training from folders of images",
     "train": "stage 2: train a model from a recipe, or go on with a run that stopped",
+    "diagnose": "say how a training goes: what is wrong, since when, and what to try",
     "infer": "stage 3: translate an image or a folder of images",
     "evaluate": "measure a model on images whose translation is known",
     "app": "open a web page on which models are used: draw, upload, compare, download",
