@@ -114,7 +114,8 @@ def test_a_healthy_run_is_balanced_since_its_warm_up(recipe):
 def test_since_is_the_first_record_of_the_last_stretch(recipe):
     sick = [PLANTED[COLLAPSE]] * 6
     assert (
-        diagnose(records(*sick, count=12), recipe).since == 450
+        diagnose(records(*sick, count=12), recipe).since
+        == 500  # 350 is the first; 3 fill a window, a fourth repeats it
     )  # 350 is the first; the third brings the mean of 4 below
 
 
@@ -152,6 +153,15 @@ def test_a_generator_that_is_taught_nothing_is_not_called_collapsed(recipe):
     untaught = {**PLANTED[WINNING], "health/diversity": 0.2}
     assert diagnose(records(*[untaught] * 4), recipe).verdict == WINNING
     assert diagnose(records(*[{**untaught, "health/diversity": 0.01}] * 4), recipe).verdict == COLLAPSE
+
+
+def test_a_discriminator_that_is_unsure_of_unseen_images_does_not_win(recipe):
+    unsure = {**PLANTED[WINNING], "health/val_accuracy": 0.6}
+    assert diagnose(records(*[unsure] * 4), recipe).verdict == BALANCED
+
+
+def test_a_diversity_that_comes_and_goes_is_no_collapse(recipe):
+    assert diagnose(records(*[{"health/diversity": 0.02}, {"health/diversity": 0.6}] * 2), recipe).verdict == BALANCED
 
 
 def test_an_undecided_discriminator_whose_term_still_counts_is_in_balance(recipe):
@@ -267,7 +277,7 @@ def test_the_policy_ends_and_stays_within_its_bounds(verdict):
 
 def test_what_the_policy_does_first():
     assert exhaust(WINNING)[1] == Adjustments(r1=1.0, discriminator_rate=0.5)
-    assert exhaust(OVERFITTING)[1] == Adjustments(augment=0.2)
+    assert exhaust(OVERFITTING)[1] == Adjustments(augment=0.4, r1=1.0)
     assert exhaust(GUESSING)[1:] == [Adjustments(discriminator_rate=2.0), Adjustments(discriminator_rate=4.0)]
     assert exhaust(OSCILLATING)[1] == Adjustments(r1=1.0, generator_rate=0.25, discriminator_rate=0.25)
     assert exhaust(COLLAPSE)[1] == Adjustments(matching=10.0, generator_rate=0.25, restores=1)

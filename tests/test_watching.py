@@ -147,11 +147,13 @@ def test_adjusting_is_written_down_and_applied(tmp_path, paired_folder, monkeypa
     train(recipe, tmp_path / "run", show_progress=False)
     acted = {r["step"]: r["actions"] for r in records_of(tmp_path / "run") if "actions" in r}
     assert acted == {
-        6: ["probability of augmentation (augmentation.probability): 0 to 0.2"],
-        9: ["probability of augmentation (augmentation.probability): 0.2 to 0.4"],
+        6: ["weight of R1 (penalty.weight): 0 to 1; probability of augmentation (augmentation.probability): 0 to 0.4"],
+        9: [
+            "weight of R1 (penalty.weight): 1 to 4; probability of augmentation (augmentation.probability): 0.4 to 0.8"
+        ],
     }
     state = json.loads((list_states(tmp_path / "run" / "checkpoints")[-1] / "state.json").read_text())
-    assert state["progress"]["watch"]["adjustments"] == asdict(Adjustments(augment=0.4))
+    assert state["progress"]["watch"]["adjustments"] == asdict(Adjustments(r1=4.0, augment=0.8))
 
 
 def test_a_divergence_goes_back_to_the_last_healthy_state_at_lower_rates(tmp_path, paired_folder, monkeypatch):

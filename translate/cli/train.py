@@ -47,7 +47,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     from translate.training.loop import train
 
     summary = train(recipe, Path(options.output), show_progress=not options.json)
-    _print(summary, options.json)
+    _print(summary, options.output, options.json)
     return 0
 
 
@@ -72,7 +72,7 @@ def dotted(rest: list[str]) -> dict[str, str]:
     return overrides
 
 
-def _print(summary: dict[str, Any], as_json: bool) -> None:
+def _print(summary: dict[str, Any], folder: str, as_json: bool) -> None:
     import json
 
     from translate.processes import process_state
@@ -84,5 +84,7 @@ def _print(summary: dict[str, Any], as_json: bool) -> None:
         return
     figures = ", ".join(f"{name.removeprefix('val/')} {value:.4g}" for name, value in summary["figures"].items())
     sys.stdout.write(f"{summary['steps']} steps done. Model: {summary['model']}\n")
+    if summary["verdict"]:
+        sys.stdout.write(f"Diagnosis: {summary['verdict']}; translate diagnose {folder} shows why\n")
     if figures:
         sys.stdout.write(f"On val/ at the end: {figures}. Best model: {summary['best']}\n")

@@ -1,7 +1,7 @@
 """What `health.action: adjust` does: few things, each bounded, each written down.
 
 - discriminator winning: R1 on the discriminators, each time with R1_FACTOR times the weight; their rate halved;
-- discriminator overfitting: augmentation of what they see more likely; R1 as above once that is at its bound;
+- discriminator overfitting: augmentation of what they see more likely by AUGMENT_STEP; R1 as above;
 - discriminator guessing: their rate doubled;
 - oscillating: R1 as above, and both rates a quarter;
 - mode collapse: back to the last healthy state, feature matching, the generators' rate a quarter;
@@ -15,7 +15,7 @@ from translate.health.verdict import COLLAPSE, DIVERGED, GUESSING, OSCILLATING, 
 
 R1_FIRST, R1_FACTOR, R1_LARGEST = 1.0, 4.0, 64.0
 RATE_SMALLEST, RATE_LARGEST = 0.001, 4.0  # of what the recipe says
-AUGMENT_STEP, AUGMENT_LARGEST = 0.2, 0.8  # beyond 0.8 generators begin to draw the augmentation (arXiv:2006.06676)
+AUGMENT_STEP, AUGMENT_LARGEST = 0.4, 0.8  # beyond 0.8 generators begin to draw the augmentation (arXiv:2006.06676)
 MATCHING = 10.0  # weight (arXiv:1711.11585)
 RESTORES = 3
 
@@ -56,7 +56,7 @@ def next_action(verdict: str, now: Adjustments, penalty_weight: float) -> Action
             then = _slower(_more_r1(now, penalty_weight), critic=0.5)
         case _ if verdict == OVERFITTING:
             more = min(AUGMENT_LARGEST, round(now.augment + AUGMENT_STEP, 3))
-            then = replace(now, augment=more) if more > now.augment else _more_r1(now, penalty_weight)
+            then = replace(_more_r1(now, penalty_weight), augment=more)
         case _ if verdict == GUESSING:
             then = _slower(now, critic=2.0)
         case _ if verdict == OSCILLATING:

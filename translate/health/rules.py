@@ -29,7 +29,7 @@ EXPLODED_SPREAD = 5.0  # times that of the targets: far beyond model space
 SKIPPED_SHARE, SKIPPED_IN_HALF = 0.2, 0.5  # of the steps; half precision skips some to find its loss scale
 ONE_OUTPUT, ALIKE = 0.05, 0.3  # diversity below which outputs are one picture, or too much alike
 SWINGING = 0.12  # standard deviation of a discriminator's accuracies from record to record
-RIGHT, SURE = 0.9, 0.5  # accuracy, and share of an undecided discriminator's loss, of one that wins
+RIGHT, RIGHT_UNSEEN, SURE = 0.9, 0.7, 0.5  # of one that wins: accuracies, and share of the loss of guessing
 UNSEEN_GAP, OVERFITTED = 0.4, 0.5  # accuracy on training less that on validation images; r_v
 UNDECIDED, PULL = 0.05, 0.02  # accuracy off 0.5; gradient of the adversarial term beside that of the others
 GRID = 10.0  # times the energy that targets have
@@ -131,8 +131,8 @@ def _diverged(window: Window) -> tuple[str, ...]:
 
 def _collapsed(window: Window, suffix: str) -> tuple[str, ...]:
     diversity = window.mean(f"health/diversity{suffix}")
-    if diversity is None or diversity >= ALIKE:
-        return ()
+    if diversity is None or max(window.values(f"health/diversity{suffix}")) >= ALIKE:
+        return ()  # what comes and goes is no collapse
     if diversity >= ONE_OUTPUT and _wins(window, suffix):
         return ()  # a generator that is taught nothing makes pictures that are much alike, too
     beside = window.mean(f"health/diversity_of_inputs{suffix}")
@@ -183,6 +183,9 @@ def _wins(window: Window, suffix: str) -> tuple[str, ...]:
     loss, undecided = window.mean(f"d/gan{suffix}"), ADVERSARIAL[_loss(window.recipe)].undecided
     if real is None or fake is None or loss is None or min(real, fake) < RIGHT:
         return ()
+    held_out = window.mean(f"health/val_accuracy{suffix}")
+    if held_out is not None and held_out < RIGHT_UNSEEN:
+        return ()  # it does not win, it learns by heart
     if undecided is not None and loss > SURE * undecided:
         return ()
     evidence = [f"the discriminator{_of(suffix)} is right on {real:.0%} of the real and {fake:.0%} of the fake patches"]

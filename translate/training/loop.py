@@ -45,7 +45,7 @@ def train(recipe: Recipe, output: Path, *, show_progress: bool = True) -> dict[s
     """Train from the start, or from where the run in `output` stopped, until the recipe's last step.
 
     Returns:
-        {"steps", "figures", "model", "best"}: figures on val/, and the model folders.
+        {"steps", "figures", "model", "best", "verdict"}: figures on val/, the model folders, and the last diagnosis.
 
     Raises:
         ConfigError: the recipe does not fit the data, the device or the run in `output`.
@@ -67,6 +67,7 @@ def train(recipe: Recipe, output: Path, *, show_progress: bool = True) -> dict[s
         "figures": run.progress.figures,
         "model": str(run.folder.model),
         "best": str(best),
+        "verdict": run.progress.watch.verdict if recipe.health.every else None,
     }
 
 
