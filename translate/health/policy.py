@@ -5,7 +5,10 @@
 - discriminator guessing: their rate doubled;
 - oscillating: R1 as above, and both rates a quarter;
 - mode collapse: back to the last healthy state, feature matching, the generators' rate a quarter;
-- diverged: back to the last healthy state, both rates a tenth; after RESTORES returns the run ends.
+- diverged: back to the last healthy state, both rates a tenth.
+
+The second and third return are to the start, since the last healthy state led here; a run that is not finite for
+`health.skips` steps after RESTORES returns ends.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -100,4 +103,6 @@ def _text(now: Adjustments, then: Adjustments, restore: bool) -> str:
         for key, words in named.items()
         if getattr(now, key) != getattr(then, key)
     ]
-    return "; ".join((["weights of the last healthy state"] if restore else []) + changes)
+    return "; ".join(
+        ([f"weights of {'the start' if now.restores else 'the last healthy state'}"] if restore else []) + changes
+    )

@@ -87,7 +87,7 @@ def save_training(root: Path, trained: Trained, progress: Progress, accelerator:
         "scaler": scaler,
     }
     watch = progress.watch
-    save_state(root, progress.step, plain, tensors, keep, protected={watch.healthy, watch.candidate})
+    save_state(root, progress.step, plain, tensors, keep, protected={watch.healthy, watch.candidate, 0})
 
 
 def load_training(root: Path, trained: Trained, accelerator: Accelerator, images_per_step: int) -> Progress:

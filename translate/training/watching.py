@@ -113,14 +113,22 @@ def _adjust(run: Run, verdict: str) -> list[str]:
             logger.warning(done, run.progress.step, verdict)
         state.exhausted = True
         return []
-    if action.restore and state.healthy is not None:
-        go_back(run.folder.checkpoints, state.healthy, run.trained, run.accelerator)
-        state.lost = run.progress.step - state.healthy + state.healthy_lost
-        state.candidate = None
+    if action.restore:
+        _restore(run)
     state.adjustments = action.adjustments
     state.records, state.skipped, state.wrong = [], 0, 0  # what was measured before says nothing of what comes
     logger.warning("step %d: %s; adjusted: %s", run.progress.step, verdict, action.text)
     return [action.text]
+
+
+def _restore(run: Run) -> None:
+    """Take over the last healthy state; the first one, where that was tried before: it led here again."""
+    state = run.progress.watch
+    if state.healthy is None or state.adjustments.restores:
+        state.healthy, state.healthy_lost = 0, 0
+    go_back(run.folder.checkpoints, state.healthy, run.trained, run.accelerator)
+    state.lost = run.progress.step - state.healthy + state.healthy_lost
+    state.candidate = None
 
 
 def _announce(run: Run, finding: Finding) -> None:
