@@ -103,6 +103,5 @@ def _text(now: Adjustments, then: Adjustments, restore: bool) -> str:
         for key, words in named.items()
         if getattr(now, key) != getattr(then, key)
     ]
-    return "; ".join(
-        ([f"weights of {'the start' if now.restores else 'the last healthy state'}"] if restore else []) + changes
-    )
+    back = f"weights of {'the start' if now.restores else 'the last healthy state'}"
+    return "; ".join([back, *changes] if restore else changes)
