@@ -257,7 +257,7 @@ def test_every_failure_has_remedies():
 def exhaust(verdict, weight=0.0):
     """All states that the policy goes through."""
     states = [Adjustments()]
-    while (action := next_action(verdict, states[-1], weight)) is not None:
+    while (action := next_action(verdict, states[-1], weight, paired=True)) is not None:
         states.append(action.adjustments)
         assert len(states) < 20
     return states
@@ -282,7 +282,9 @@ def test_what_the_policy_does_first():
     assert exhaust(OSCILLATING)[1] == Adjustments(r1=1.0, generator_rate=0.25, discriminator_rate=0.25)
     assert exhaust(COLLAPSE)[1] == Adjustments(matching=10.0, generator_rate=0.25, restores=1)
     assert exhaust(DIVERGED)[1] == Adjustments(generator_rate=0.1, discriminator_rate=0.1, restores=1)
-    assert [next_action(verdict, Adjustments(), 0.0).restore for verdict in (WINNING, COLLAPSE, DIVERGED)] == [
+    assert [
+        next_action(verdict, Adjustments(), 0.0, paired=True).restore for verdict in (WINNING, COLLAPSE, DIVERGED)
+    ] == [
         False,
         True,
         True,
@@ -294,6 +296,14 @@ def test_r1_starts_above_the_recipes_own_and_never_falls_below_it():
     assert exhaust(WINNING, weight=100.0)[1].r1 == 100.0
 
 
+def test_features_of_pictures_that_do_not_belong_together_are_not_matched():
+    action = next_action(COLLAPSE, Adjustments(), 0.0, paired=False)
+    assert action.adjustments == Adjustments(generator_rate=0.25, restores=1)
+    advised = {remedy.key for remedy in remedies_for(COLLAPSE, read_recipe("cyclegan"))}
+    assert "objective.feature_matching_weight" not in advised
+    assert "objective.cycle_weight" in advised
+
+
 def test_a_balanced_run_is_left_alone():
-    assert next_action(BALANCED, Adjustments(), 0.0) is None
-    assert next_action(WARMING_UP, Adjustments(), 0.0) is None
+    assert next_action(BALANCED, Adjustments(), 0.0, paired=True) is None
+    assert next_action(WARMING_UP, Adjustments(), 0.0, paired=True) is None

@@ -209,3 +209,23 @@ def test_r1_of_the_policy_is_the_penalty_of_the_coming_steps(tmp_path, paired_fo
     first = next(r["step"] for r in records_of(tmp_path / "run") if "actions" in r)
     assert with_penalty
     assert min(with_penalty) > first
+
+
+def test_a_run_that_began_without_adjust_may_go_on_with_it(tmp_path, paired_folder, monkeypatch):
+    train(small_recipe(paired_folder, training={"steps": 4}, health=EARLY), tmp_path / "run", show_progress=False)
+    always(monkeypatch, DIVERGED, start=5)
+    recipe = small_recipe(paired_folder, training={"steps": 5}, health={**EARLY, "action": "adjust"})
+    train(recipe, tmp_path / "run", show_progress=False)
+    assert records_of(tmp_path / "run")[-1]["actions"][0].endswith("there was no healthy state to go back to")
+
+
+def test_a_second_divergence_goes_back_to_the_start(tmp_path, paired_folder, monkeypatch):
+    always(monkeypatch, DIVERGED, start=7)
+    recipe = small_recipe(
+        paired_folder, training={"steps": 8}, health={**EARLY, "action": "adjust"}, schedule={"kind": "constant"}
+    )
+    train(recipe, tmp_path / "run", show_progress=False)
+    states = {path.name: load_file(path / "networks.safetensors") for path in list_states(tmp_path / "run/checkpoints")}
+    first, last = states["step_00000000"], states["step_00000008"]
+    assert all(torch.equal(first[name], last[name]) for name in first)
+    assert records_of(tmp_path / "run")[-1]["actions"][0].startswith("weights of the start; rate of the generators")

@@ -165,6 +165,11 @@ def read_state(root: Path, step: int) -> Stored:
     return _load_state(_folder(root, step))
 
 
+def has_state(root: Path, step: int) -> bool:
+    """Whether there is a state of one step."""
+    return _folder(root, step).is_dir()
+
+
 def _folder(root: Path, step: int) -> Path:
     return root / f"step_{step:08d}"
 

@@ -4,7 +4,7 @@
 - discriminator overfitting: augmentation of what they see more likely by AUGMENT_STEP; R1 as above;
 - discriminator guessing: their rate doubled;
 - oscillating: R1 as above, and both rates a quarter;
-- mode collapse: back to the last healthy state, feature matching, the generators' rate a quarter;
+- mode collapse: back to the last healthy state, feature matching (of pairs), the generators' rate a quarter;
 - diverged: back to the last healthy state, both rates a tenth.
 
 The second and third return are to the start, since the last healthy state led here; a run that is not finite for
@@ -47,11 +47,12 @@ class Action:
     text: str
 
 
-def next_action(verdict: str, now: Adjustments, penalty_weight: float) -> Action | None:
+def next_action(verdict: str, now: Adjustments, penalty_weight: float, paired: bool) -> Action | None:
     """What the policy does about a verdict; None if all it may do is done.
 
     Args:
         penalty_weight: of the gradient penalty in the recipe, 0 for none: R1 starts above it.
+        paired: whether each output has a target, whose features it can match.
     """
     then, restore = now, False
     match verdict:
@@ -65,7 +66,9 @@ def next_action(verdict: str, now: Adjustments, penalty_weight: float) -> Action
         case _ if verdict == OSCILLATING:
             then = _slower(_more_r1(now, penalty_weight), generator=0.25, critic=0.25)
         case _ if verdict == COLLAPSE and now.restores < RESTORES:
-            then, restore = _slower(replace(now, restores=now.restores + 1, matching=MATCHING), generator=0.25), True
+            matching = MATCHING if paired else now.matching
+            then = _slower(replace(now, restores=now.restores + 1, matching=matching), generator=0.25)
+            restore = True
         case _ if verdict == DIVERGED and now.restores < RESTORES:
             then, restore = _slower(replace(now, restores=now.restores + 1), generator=0.1, critic=0.1), True
     if then == now:

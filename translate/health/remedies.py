@@ -127,7 +127,7 @@ MATCHING = Known(
     "objective.feature_matching_weight",
     lambda recipe: "10",
     "each output must have the discriminator's features of its own target (Wang et al. 2018, arXiv:1711.11585)",
-    lambda recipe: _setting(recipe, "objective", "feature_matching_weight") == 0,
+    lambda recipe: _setting(recipe, "objective", "feature_matching_weight") == 0 and recipe.data.kind != "unpaired",
 )
 MORE_L1 = Known(
     "objective.l1_weight",

@@ -11,7 +11,7 @@ from translate.model_folder import CONFIG
 from translate.recipe import ConfigError, Recipe
 from translate.training.setup import Splits
 
-MAY_CHANGE = (  # keys that a resumed run may give anew: they do not touch what is computed
+MAY_CHANGE = (  # keys that a resumed run may give anew: but for the last they do not touch what is computed
     "data.folder",
     "data.workers",
     "data.cache",
@@ -23,6 +23,7 @@ MAY_CHANGE = (  # keys that a resumed run may give anew: they do not touch what 
     "validation",
     "logging",
     "checkpoint",
+    "health",  # a run that is sick may go on with another action
 )
 
 

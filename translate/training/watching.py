@@ -4,6 +4,7 @@ import logging
 import math
 from typing import Any
 
+from translate.checkpoint import has_state
 from translate.health.policy import next_action
 from translate.health.remedies import remedies_for
 from translate.health.rules import Finding, examine, needed
@@ -106,29 +107,37 @@ def _act(run: Run, finding: Finding) -> list[str]:
 def _adjust(run: Run, verdict: str) -> list[str]:
     """The policy's next action, carried out; an empty list if it has none."""
     state, penalty = run.progress.watch, run.recipe.penalty
-    action = next_action(verdict, state.adjustments, 0.0 if penalty.kind == "none" else penalty.weight)
+    weight = 0.0 if penalty.kind == "none" else penalty.weight
+    action = next_action(verdict, state.adjustments, weight, run.recipe.data.kind != "unpaired")
     if action is None:
         if not state.exhausted:
             done = "step %d: %s, and health.action adjust has done all that it may do"
             logger.warning(done, run.progress.step, verdict)
         state.exhausted = True
         return []
-    if action.restore:
-        _restore(run)
+    text = action.text
+    if action.restore and not _restore(run):
+        text += "; there was no healthy state to go back to"
     state.adjustments = action.adjustments
     state.records, state.skipped, state.wrong = [], 0, 0  # what was measured before says nothing of what comes
-    logger.warning("step %d: %s; adjusted: %s", run.progress.step, verdict, action.text)
-    return [action.text]
+    logger.warning("step %d: %s; adjusted: %s", run.progress.step, verdict, text)
+    return [text]
 
 
-def _restore(run: Run) -> None:
-    """Take over the last healthy state; the first one, where that was tried before: it led here again."""
+def _restore(run: Run) -> bool:
+    """Take over the last healthy state; that of the start, where it was tried before and led here again.
+
+    Returns False where there is none: the run began without `adjust`.
+    """
     state = run.progress.watch
-    if state.healthy is None or state.adjustments.restores:
+    if state.adjustments.restores and has_state(run.folder.checkpoints, 0):
         state.healthy, state.healthy_lost = 0, 0
+    if state.healthy is None:
+        return False
     go_back(run.folder.checkpoints, state.healthy, run.trained, run.accelerator)
     state.lost = run.progress.step - state.healthy + state.healthy_lost
     state.candidate = None
+    return True
 
 
 def _announce(run: Run, finding: Finding) -> None:
