@@ -6,10 +6,12 @@
 Every recipe of benchmarks/health is trained with every seed as it is, and the failing ones again with `adjust`. A
 failure counts as named where the first verdict that is not "balanced" is the planted one and comes before half of the
 steps; a healthy run as right where no verdict behind the warm-up is another than "balanced". Then the validation
-figure of the last steps with adjust is compared with that without. Trainings that are complete are not run again.
+figure of the last steps with adjust is compared with that without. Trainings that have ended are not run again. Pictures
+are decoded once, into a folder cache/ beside those of --data.
 """
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -84,6 +86,9 @@ def few(data: Path, folder: Path) -> Path:
 
 
 def train(trial: Trial, folders: dict[str, Path], root: Path) -> None:
+    ended = trial.folder(root) / "ended.txt"
+    if ended.is_file():
+        return  # a run that ended with an error would otherwise go on
     data = folders["few" if trial.recipe == "discriminator_overfitting" else "all"]
     given = ["--training.seed", str(trial.seed), "--health.action", trial.action]
     words = [sys.executable, "-m", "translate", "train", str(RECIPES / f"{trial.recipe}.yaml"), "--json"]
@@ -91,8 +96,9 @@ def train(trial: Trial, folders: dict[str, Path], root: Path) -> None:
     done = subprocess.run(
         words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
-    ended = "complete" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
-    print(f"{trial.recipe} {trial.seed} {trial.action}: {ended}", file=sys.stderr, flush=True)
+    how = "complete" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
+    print(f"{trial.recipe} {trial.seed} {trial.action}: {how}", file=sys.stderr, flush=True)
+    ended.write_text(how + "\n")
 
 
 def print_verdicts(trials: list[Trial], root: Path) -> None:
@@ -134,7 +140,7 @@ def figure(folder: Path) -> float:
     """The mean PSNR of the last two validations."""
     records = [record for record in read_log(folder / "log.jsonl") if "val/psnr" in record]
     last = [record["val/psnr"] for record in records[-2:]]
-    return sum(last) / len(last)
+    return sum(last) / len(last) if last else math.nan
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ NO_DISCRIMINATOR = (
 
 def limits_of(records: Sequence[dict[str, Any]], recipe: Recipe) -> list[str]:
     """What a diagnosis of these records could not see, in sentences."""
-    measured = any(name.startswith("health/") for record in records for name in record)
+    measured = recipe.health.every and any(name.startswith("health/") for record in records for name in record)
     return [*([] if measured else [NO_SIGNALS]), *([] if recipe.discriminator else [NO_DISCRIMINATOR])]
 
 

@@ -133,7 +133,7 @@ def test_a_run_that_is_not_finite_ends_with_a_code_of_failure(tmp_path, paired_f
         "--optimizer.learning_rate", "1e30", "--logging.every", 2, "--health.skips", 4, "--training.steps", 30,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "steps had a loss or a gradient that is not finite, and changed nothing" in done.stderr
+    assert "steps had a loss or a gradient that is not finite, and were skipped" in done.stderr
     assert "optimizer.learning_rate" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -145,30 +145,29 @@ def test_adjusting_is_written_down_and_applied(tmp_path, paired_folder, monkeypa
     always(monkeypatch, "discriminator overfitting", start=4)
     recipe = small_recipe(paired_folder, training={"steps": 10}, health={**EARLY, "action": "adjust", "patience": 3})
     train(recipe, tmp_path / "run", show_progress=False)
+    penalty = "penalty of the discriminators, R1 if the recipe has none (penalty.weight)"
     acted = {r["step"]: r["actions"] for r in records_of(tmp_path / "run") if "actions" in r}
     assert acted == {
-        6: ["weight of R1 (penalty.weight): 0 to 1; probability of augmentation (augmentation.probability): 0 to 0.4"],
-        9: [
-            "weight of R1 (penalty.weight): 1 to 4; probability of augmentation (augmentation.probability): 0.4 to 0.8"
-        ],
+        6: [f"{penalty}: 0 to 10; probability of augmentation (augmentation.probability): 0 to 0.4"],
+        9: [f"{penalty}: 10 to 40; probability of augmentation (augmentation.probability): 0.4 to 0.8"],
     }
     state = json.loads((list_states(tmp_path / "run" / "checkpoints")[-1] / "state.json").read_text())
-    assert state["progress"]["watch"]["adjustments"] == asdict(Adjustments(r1=4.0, augment=0.8))
+    assert state["progress"]["watch"]["adjustments"] == asdict(Adjustments(r1=40.0, augment=0.8))
 
 
 def test_a_divergence_goes_back_to_the_last_healthy_state_at_lower_rates(tmp_path, paired_folder, monkeypatch):
-    always(monkeypatch, DIVERGED, start=7)
+    always(monkeypatch, DIVERGED, start=9)
     recipe = small_recipe(
-        paired_folder, training={"steps": 7}, health={**EARLY, "action": "adjust"}, schedule={"kind": "constant"}
+        paired_folder, training={"steps": 9}, health={**EARLY, "action": "adjust"}, schedule={"kind": "constant"}
     )
     train(recipe, tmp_path / "run", show_progress=False)
     states = {path.name: load_file(path / "networks.safetensors") for path in list_states(tmp_path / "run/checkpoints")}
-    healthy, last = states["step_00000004"], states["step_00000007"]  # the one of step 6 was not proven yet
+    healthy, last = states["step_00000004"], states["step_00000009"]  # later ones were not proven yet
     assert all(torch.equal(healthy[name], last[name]) for name in healthy)
     record = records_of(tmp_path / "run")[-1]
-    assert record["actions"][0].startswith("weights of the last healthy state; rate of the generators")
+    assert record["actions"][0].startswith("weights of step 4; rate of the generators")
     state = json.loads((list_states(tmp_path / "run" / "checkpoints")[-1] / "state.json").read_text())
-    assert (state["progress"]["watch"]["healthy"], state["progress"]["watch"]["lost"]) == (4, 3)
+    assert (state["progress"]["watch"]["healthy"], state["progress"]["watch"]["lost"]) == (4, 5)
 
 
 @pytest.mark.parametrize("verdict", [DIVERGED, "oscillating", "discriminator overfitting"])
@@ -216,7 +215,7 @@ def test_a_run_that_began_without_adjust_may_go_on_with_it(tmp_path, paired_fold
     always(monkeypatch, DIVERGED, start=5)
     recipe = small_recipe(paired_folder, training={"steps": 5}, health={**EARLY, "action": "adjust"})
     train(recipe, tmp_path / "run", show_progress=False)
-    assert records_of(tmp_path / "run")[-1]["actions"][0].endswith("there was no healthy state to go back to")
+    assert records_of(tmp_path / "run")[-1]["actions"][0].startswith("there is no healthy state to go back to; rate of")
 
 
 def test_a_second_divergence_goes_back_to_the_start(tmp_path, paired_folder, monkeypatch):
@@ -228,4 +227,4 @@ def test_a_second_divergence_goes_back_to_the_start(tmp_path, paired_folder, mon
     states = {path.name: load_file(path / "networks.safetensors") for path in list_states(tmp_path / "run/checkpoints")}
     first, last = states["step_00000000"], states["step_00000008"]
     assert all(torch.equal(first[name], last[name]) for name in first)
-    assert records_of(tmp_path / "run")[-1]["actions"][0].startswith("weights of the start; rate of the generators")
+    assert records_of(tmp_path / "run")[-1]["actions"][0].startswith("weights of step 0; rate of the generators")

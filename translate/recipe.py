@@ -114,7 +114,7 @@ class HealthConfig(Section):
     are skipped in any case, and end the run after `skips` in a row.
     """
 
-    every: int = Field(25, ge=0)  # steps between the measurements that cost time; 0: no signals and no diagnosis
+    every: int = Field(25, ge=0)  # steps at most between measurements that cost time; 0: no signals, no diagnosis
     action: Literal["warn", "adjust", "stop"] = "warn"
     warmup: int = Field(500, ge=0)  # steps of the networks before the first verdict: a young GAN is out of balance
     window: int = Field(5, ge=3, le=50)  # records (of logging.every steps) that a verdict rests on

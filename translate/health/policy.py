@@ -1,14 +1,14 @@
 """What `health.action: adjust` does: few things, each bounded, each written down.
 
-- discriminator winning: R1 on the discriminators, each time with R1_FACTOR times the weight; their rate halved;
-- discriminator overfitting: augmentation of what they see more likely by AUGMENT_STEP; R1 as above;
+- discriminator winning: R1 on the discriminators, each time with R1_FACTOR times the weight; then their rate halved;
+- discriminator overfitting: R1 as above, and augmentation of what they see more likely by AUGMENT_STEP;
 - discriminator guessing: their rate doubled;
 - oscillating: R1 as above, and both rates a quarter;
-- mode collapse: back to the last healthy state, feature matching (of pairs), the generators' rate a quarter;
-- diverged: back to the last healthy state, both rates a tenth.
+- mode collapse: back to a healthy state with feature matching (of pairs); the next times the generators' rate halved;
+- diverged: back to a healthy state, both rates a tenth.
 
-The second and third return are to the start, since the last healthy state led here; a run that is not finite for
-`health.skips` steps after RESTORES returns ends.
+A first return is to the last healthy state, later ones are to the start, since that state led here. After RESTORES
+returns a run that is not finite for `health.skips` steps ends.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +16,8 @@ from typing import Any
 
 from translate.health.verdict import COLLAPSE, DIVERGED, GUESSING, OSCILLATING, OVERFITTING, WINNING
 
-R1_FIRST, R1_FACTOR, R1_LARGEST = 1.0, 4.0, 64.0
+R1_FIRST, R1_FACTOR, R1_LARGEST = 10.0, 4.0, 160.0
+R1_EVERY = 4  # steps, where the recipe has no penalty
 RATE_SMALLEST, RATE_LARGEST = 0.001, 4.0  # of what the recipe says
 AUGMENT_STEP, AUGMENT_LARGEST = 0.4, 0.8  # beyond 0.8 generators begin to draw the augmentation (arXiv:2006.06676)
 MATCHING = 10.0  # weight (arXiv:1711.11585)
@@ -57,23 +58,25 @@ def next_action(verdict: str, now: Adjustments, penalty_weight: float, paired: b
     then, restore = now, False
     match verdict:
         case _ if verdict == WINNING:
-            then = _slower(_more_r1(now, penalty_weight), critic=0.5)
+            more = _more_r1(now, penalty_weight)
+            then = more if more != now else _slower(now, critic=0.5)
         case _ if verdict == OVERFITTING:
-            more = min(AUGMENT_LARGEST, round(now.augment + AUGMENT_STEP, 3))
-            then = replace(_more_r1(now, penalty_weight), augment=more)
+            augment = min(AUGMENT_LARGEST, round(now.augment + AUGMENT_STEP, 3))
+            then = replace(_more_r1(now, penalty_weight), augment=augment)
         case _ if verdict == GUESSING:
             then = _slower(now, critic=2.0)
         case _ if verdict == OSCILLATING:
             then = _slower(_more_r1(now, penalty_weight), generator=0.25, critic=0.25)
         case _ if verdict == COLLAPSE and now.restores < RESTORES:
             matching = MATCHING if paired else now.matching
-            then = _slower(replace(now, restores=now.restores + 1, matching=matching), generator=0.25)
-            restore = True
+            then, restore = replace(now, restores=now.restores + 1, matching=matching), True
+            if now.restores or not paired:
+                then = _slower(then, generator=0.5)
         case _ if verdict == DIVERGED and now.restores < RESTORES:
             then, restore = _slower(replace(now, restores=now.restores + 1), generator=0.1, critic=0.1), True
     if then == now:
         return None
-    return Action(then, restore, _text(now, then, restore))
+    return Action(then, restore, _text(now, then))
 
 
 def _more_r1(now: Adjustments, penalty_weight: float) -> Adjustments:
@@ -92,10 +95,10 @@ def _slower(now: Adjustments, generator: float = 1.0, critic: float = 1.0) -> Ad
     )
 
 
-def _text(now: Adjustments, then: Adjustments, restore: bool) -> str:
+def _text(now: Adjustments, then: Adjustments) -> str:
     """The changes in words."""
     named = {
-        "r1": "weight of R1 (penalty.weight)",
+        "r1": "penalty of the discriminators, R1 if the recipe has none (penalty.weight)",
         "matching": "weight of feature matching (objective.feature_matching_weight)",
         "augment": "probability of augmentation (augmentation.probability)",
         "generator_rate": "rate of the generators (optimizer.learning_rate), as a factor",
@@ -106,5 +109,4 @@ def _text(now: Adjustments, then: Adjustments, restore: bool) -> str:
         for key, words in named.items()
         if getattr(now, key) != getattr(then, key)
     ]
-    back = f"weights of {'the start' if now.restores else 'the last healthy state'}"
-    return "; ".join([back, *changes] if restore else changes)
+    return "; ".join(changes)

@@ -26,12 +26,13 @@ from translate.recipe import Recipe
 
 EXPLODED_LOSS = 100.0  # times what an undecided discriminator has
 EXPLODED_SPREAD = 5.0  # times that of the targets: far beyond model space
+SKIPPED_LEAST = 10  # steps
 SKIPPED_SHARE, SKIPPED_IN_HALF = 0.2, 0.5  # of the steps; half precision skips some to find its loss scale
 ONE_OUTPUT, ALIKE = 0.05, 0.3  # diversity below which outputs are one picture, or too much alike
 SWINGING = 0.12  # standard deviation of a discriminator's accuracies from record to record
-RIGHT, RIGHT_UNSEEN, SURE = 0.9, 0.7, 0.5  # of one that wins: accuracies, and share of the loss of guessing
+RIGHT, SURE = 0.9, 0.5  # of one that wins: accuracy, and share of the loss of guessing
 UNSEEN_GAP, OVERFITTED = 0.4, 0.5  # accuracy on training less that on validation images; r_v
-UNDECIDED, PULL = 0.05, 0.02  # accuracy off 0.5; gradient of the adversarial term beside that of the others
+UNDECIDED, PULL = 0.1, 0.02  # accuracy off 0.5; gradient of the adversarial term beside that of the others
 GRID = 10.0  # times the energy that targets have
 
 
@@ -60,6 +61,14 @@ class Window:
         """The mean over the records that have it; None if none has."""
         values = self.values(name)
         return sum(values) / len(values) if values else None
+
+    def covered(self, name: str) -> tuple[int, float]:
+        """Steps that the records cover, and in how many of them something was, of which each record has the share."""
+        steps = [record["step"] for record in self.records]
+        ahead = steps[0] if len(steps) == 1 else 2 * steps[0] - steps[1]  # where the first record begins
+        lengths = [after - before for before, after in pairwise([max(0, ahead), *steps])]
+        shares = [record.get(name, 0.0) for record in self.records]
+        return sum(lengths), sum(share * length for share, length in zip(shares, lengths, strict=True))
 
     def deviation(self, name: str) -> float:
         values = self.values(name)
@@ -107,12 +116,13 @@ def _diverged(window: Window) -> tuple[str, ...]:
         for name, share in last.items()
         if name.startswith("health/nonfinite/")
     ]
-    skipped = [
-        (name.rpartition("/")[2], share) for name, share in last.items() if name.startswith("health/skipped/") and share
-    ]
     limit = SKIPPED_IN_HALF if window.recipe.training.precision == "fp16" else SKIPPED_SHARE
-    found = any(share >= limit for _, share in skipped)
-    evidence += [f"{share:.0%} of the steps of the {side} were skipped" for side, share in skipped]
+    found = False
+    for side in ("generator", "discriminator"):
+        steps, skipped = window.covered(f"health/skipped/{side}")
+        if skipped:
+            evidence.append(f"{skipped:.0f} of the last {steps} steps of the {side} were skipped")
+        found = found or (skipped >= SKIPPED_LEAST and skipped >= limit * steps)
     undecided = ADVERSARIAL[_loss(window.recipe)].undecided
     for suffix in window.judged:
         losses = [abs(value) for value in window.values(f"d/gan{suffix}")[-2:]]
@@ -183,14 +193,15 @@ def _wins(window: Window, suffix: str) -> tuple[str, ...]:
     loss, undecided = window.mean(f"d/gan{suffix}"), ADVERSARIAL[_loss(window.recipe)].undecided
     if real is None or fake is None or loss is None or min(real, fake) < RIGHT:
         return ()
-    held_out = window.mean(f"health/val_accuracy{suffix}")
-    if held_out is not None and held_out < RIGHT_UNSEEN:
+    seen, held_out = (window.mean(f"health/{kind}_accuracy{suffix}") for kind in ("train", "val"))
+    if seen is not None and held_out is not None and seen - held_out > UNSEEN_GAP / 2:
         return ()  # it does not win, it learns by heart
-    if undecided is not None and loss > SURE * undecided:
-        return ()
-    evidence = [f"the discriminator{_of(suffix)} is right on {real:.0%} of the real and {fake:.0%} of the fake patches"]
-    if undecided is not None:
-        evidence.append(f"its loss is {loss:.2g}, {loss / undecided:.0%} of that of guessing")
+    if undecided is None or loss > SURE * undecided:
+        return ()  # a critic is meant to be far ahead
+    evidence = [
+        f"the discriminator{_of(suffix)} is right on {real:.0%} of the real and {fake:.0%} of the fake patches",
+        f"its loss is {loss:.2g}, {loss / undecided:.0%} of that of guessing",
+    ]
     ratio = window.mean(f"health/gradient_ratio{suffix}")
     if ratio is not None:
         evidence.append(f"at the output the adversarial gradient is {ratio:.2g} times that of the other terms")
@@ -202,7 +213,7 @@ def _guesses(window: Window, suffix: str) -> tuple[str, ...]:
     ratio = window.mean(f"health/gradient_ratio{suffix}")
     if real is None or fake is None or ratio is None:
         return ()
-    if abs((real + fake) / 2 - 0.5) > UNDECIDED or ratio > PULL:
+    if max(abs(real - 0.5), abs(fake - 0.5)) > UNDECIDED or ratio > PULL:
         return ()
     return (
         f"the discriminator{_of(suffix)} is right on {real:.0%} of the real and {fake:.0%} of the fake patches",
@@ -239,9 +250,11 @@ def _hints(window: Window) -> tuple[str, ...]:
         energy = window.values(f"health/checkerboard{suffix}")
         middle = sorted(energy)[len(energy) // 2] if energy else 0.0
         if middle > GRID:
+            upsample = getattr(window.recipe.generator, "upsample", "resize")
+            advice = "" if upsample == "resize" else ": generator.upsample resize avoids it"
             hints.append(
                 f"outputs{_of(suffix)} have {middle:.0f} times the energy of real images at the "
-                "frequencies of a checkerboard: generator.upsample resize avoids it"
+                f"frequencies of a checkerboard{advice}"
             )
     return tuple(hints)
 

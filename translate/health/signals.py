@@ -104,14 +104,14 @@ class Spread:
         return found
 
 
-def checkerboard(output: Tensor, target: Tensor) -> Tensor | None:
+def checkerboard(output: Tensor, target: Tensor) -> Tensor:
     """Energy at the frequencies of periods 2 and 4 pixels, where transposed convolutions leave their grid (Odena et
     al. 2016, doi:10.23915/distill.00003), against that of the frequencies around them; relative to the targets.
 
-    Images (N, C, H, W). 1: like the targets; 10: a grid that can be seen. None for sides below SMALLEST_SPECTRUM.
+    Images (N, C, H, W). 1: like the targets; 10: a grid that can be seen. NaN for sides below SMALLEST_SPECTRUM.
     """
     if min(output.shape[-2:]) < SMALLEST_SPECTRUM:
-        return None
+        return output.new_tensor(torch.nan)
     return _prominence(output) / _prominence(target)
 
 

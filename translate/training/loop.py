@@ -107,7 +107,11 @@ def _probe(run: Run) -> Probe | None:
     one_size = run.recipe.data.crop is not None
     group = getattr(run.recipe.discriminator, "minibatch_std", 0) or 1  # a smaller one would look different
     size = min(IMAGES, *unseen.lengths) // group * group if one_size else 1
-    return Probe(unseen, size, partial(_arranged, run)) if size >= group else None
+    if size < group:
+        return None
+    minimum = max(int(judge.size_minimum) for judge in run.trained.networks.discriminators.values())  # type: ignore[arg-type]
+    probe = Probe(unseen, size, minimum, partial(_arranged, run))
+    return probe if probe.batches else None
 
 
 def build_accelerator(recipe: Recipe, project: Path | None) -> tuple[Precision, Accelerator]:

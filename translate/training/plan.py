@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from translate.health.policy import R1_EVERY
 from translate.health.signals import Signals
 from translate.objectives import OBJECTIVES, Objective
 from translate.recipe import PenaltyConfig
@@ -22,7 +23,8 @@ def plan_step(run: Run) -> StepPlan:
     """What is particular to the coming step."""
     recipe, progress = run.recipe, run.progress
     penalty = _penalty(run)
-    every = recipe.health.every
+    # At least one measurement for every window of records: a verdict rests on all signals.
+    every = min(recipe.health.every, recipe.health.window * recipe.logging.every)
     measured = bool(every) and (progress.step + 1) % every == 0
     probe = None
     if measured and run.probe is not None:
@@ -103,5 +105,5 @@ def _penalty(run: Run) -> PenaltyConfig:
     if not weight:
         return given
     if given.kind == "none":
-        return PenaltyConfig(kind="r1", weight=weight, every=given.every)
+        return PenaltyConfig(kind="r1", weight=weight, every=R1_EVERY)
     return given.model_copy(update={"weight": max(weight, given.weight)})

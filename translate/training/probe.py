@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from translate.data.images import ImageError
 from translate.data.sampling import Draw
 from translate.health.signals import Signals, unseen
 from translate.networks import logits
@@ -19,15 +20,20 @@ BATCHES = 4  # kept, and shown in turn
 class Probe:
     """Batches of validation images, cropped as those of the training are.
 
+    Images that are too small to be cropped, or to be judged, are left out.
+
     Args:
-        size: images of a batch.
+        size: images of a batch; 1 where they have several sizes.
+        minimum: shortest side that the discriminators judge, in pixels.
         arrange: brings a batch to the device, in the dtype and memory format of the training.
     """
 
-    def __init__(self, dataset: Dataset, size: int, arrange: Callable[[Any], Any]) -> None:
-        count = min(IMAGES * BATCHES, *dataset.lengths) // size * size
-        draws = [Draw(0, place, tuple(place for _ in dataset.lengths)) for place in range(count)]
-        self.batches: list[Any] = [_batch(dataset, draws[start : start + size]) for start in range(0, count, size)]
+    def __init__(self, dataset: Dataset, size: int, minimum: int, arrange: Callable[[Any], Any]) -> None:
+        most = min(size * BATCHES if size > 1 else IMAGES, *dataset.lengths)
+        samples = [sample for place in range(most) if (sample := _sample(dataset, place, minimum)) is not None]
+        collate: Any = dataset.collate
+        whole = len(samples) // size * size
+        self.batches: list[Any] = [collate(samples[first : first + size]) for first in range(0, whole, size)]
         self.arrange = arrange
 
     @torch.no_grad()
@@ -48,5 +54,10 @@ class Probe:
         return found
 
 
-def _batch(dataset: Any, draws: list[Draw]) -> Any:
-    return dataset.collate([dataset[draw] for draw in draws])
+def _sample(dataset: Any, place: int, minimum: int) -> Any:
+    try:
+        sample = dataset[Draw(0, place, tuple(place for _ in dataset.lengths))]
+    except ImageError:  # smaller than the crop; a broken one is the validation's to report
+        return None
+    sides = [side for image in sample if isinstance(image, torch.Tensor) for side in image.shape[-2:]]
+    return sample if min(sides) >= minimum else None

@@ -48,7 +48,7 @@ class Running:
         names = sorted(columns)
         if not names:
             return {}
-        table = torch.stack([torch.stack(columns[name]).sum(dim=0) for name in names]).double().tolist()
+        table = torch.stack([torch.stack(columns[name]).sum(dim=0) for name in names]).tolist()
         return {name: _average(*row) for name, row in zip(names, table, strict=True)}
 
     def reset(self) -> None:

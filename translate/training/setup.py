@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch._functorch import config as functorch_config
 
 from translate.data.augment import Geometry
 from translate.data.build import build_dataset
@@ -206,7 +207,7 @@ def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision
     if recipe.training.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.training.compile:
-        torch._functorch.config.donated_buffer = False  # the signals differentiate a graph that is still needed
+        functorch_config.donated_buffer = False  # the signals differentiate a graph that is still needed
         network.compile()  # in place: the state dict keeps its names
 
 

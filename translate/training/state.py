@@ -34,9 +34,12 @@ class Watch:
     wrong: int = 0  # steps that something was wrong since the last action, less those that nothing was
     lost: int = 0  # steps that were undone by going back: the networks are so much younger than the run
     exhausted: bool = False  # whether it was said that nothing more can be adjusted
-    healthy: int | None = None  # step of the last training state that was healthy a record later too
+    healthy: int | None = (
+        None  # step of the last training state that stayed without fault for as long as a verdict takes
+    )
     healthy_lost: int = 0  # `lost` at that step
     candidate: int | None = None  # step of one that looked healthy when it was saved
+    proven: int = 0  # records without fault since then
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -114,9 +114,7 @@ def _of_generators(made: Made, plan: StepPlan, accelerator: Accelerator) -> Sign
         one = None if scaler is None else scaler.scale(torch.ones((), device=accelerator.device))
         signals |= output_gradients(made, one)
         for suffix, (_, output, target) in made.translations.items():
-            energy = checkerboard(output, target)
-            if energy is not None:
-                signals[f"health/checkerboard{suffix}"] = energy
+            signals[f"health/checkerboard{suffix}"] = checkerboard(output, target)
     return signals
 
 

@@ -4,12 +4,13 @@ import logging
 import math
 from typing import Any
 
-from translate.checkpoint import has_state
+from translate.checkpoint import CheckpointError, has_state
 from translate.health.policy import next_action
 from translate.health.remedies import remedies_for
 from translate.health.rules import Finding, examine, needed
 from translate.health.signals import derive
-from translate.health.verdict import BALANCED, DIVERGED, SICK
+from translate.health.verdict import BALANCED, DIVERGED, SICK, WARMING_UP
+from translate.recipe import Recipe
 from translate.training.run import Run, TrainingError
 from translate.training.state import Watch, go_back
 
@@ -46,33 +47,45 @@ def watch(run: Run, record: dict[str, Any]) -> None:
     state = progress.watch
     before = state.counted
     _count_skipped(state, record, progress.step)
-    if not recipe.health.every:
-        _act(run, Finding(BALANCED, ()))
-        return
     if state.lost:
         record["health/age"] = progress.step - state.lost
-    state.records = [*state.records, _slim(record)][-needed(recipe) :]
-    finding = examine(state.records, recipe)
+    finding = Finding(WARMING_UP, ())  # all that can be said where nothing is measured
+    if recipe.health.every:
+        state.records = [*state.records, _slim(record)][-needed(recipe) :]
+        finding = examine(state.records, recipe)
     covered = progress.step - before
     state.wrong = max(0, state.wrong + (covered if finding.verdict in SICK else -covered))
     if finding.verdict != state.verdict:
         state.verdict, state.since = finding.verdict, progress.step
         _announce(run, finding)
-    if state.candidate is not None and finding.verdict not in SICK and not any(_skips(record)):
-        state.healthy, state.healthy_lost, state.candidate = state.candidate, state.lost, None
-    record["verdict"] = state.verdict
+    _prove(state, record, recipe)
+    if recipe.health.every:
+        record["verdict"] = state.verdict
     actions = _act(run, finding)
     if actions:
         record["actions"] = actions
+
+
+def _prove(state: Watch, record: dict[str, Any], recipe: Recipe) -> None:
+    """The candidate is a healthy state once as many records as a verdict takes found nothing wrong after it."""
+    if state.candidate is None:
+        return
+    if state.verdict in SICK or any(_skips(record)):
+        state.candidate = None
+        return
+    state.proven += 1
+    if state.proven >= needed(recipe):
+        state.healthy, state.healthy_lost, state.candidate = state.candidate, state.lost, None
 
 
 def note_healthy_state(run: Run) -> None:
     """Before the training state is written: it may be one to go back to."""
     state = run.progress.watch
     if run.recipe.health.action == "adjust" and state.verdict not in SICK and not state.skipped:
-        state.candidate = run.progress.step
+        if state.candidate is None:
+            state.candidate, state.proven = run.progress.step, 0
         if state.healthy is None:
-            state.healthy, state.healthy_lost = state.candidate, state.lost
+            state.healthy, state.healthy_lost = run.progress.step, state.lost
 
 
 def _act(run: Run, finding: Finding) -> list[str]:
@@ -93,7 +106,7 @@ def _act(run: Run, finding: Finding) -> list[str]:
             return done
     if hopeless:
         raise TrainingError(
-            f"the last {state.skipped} steps had a loss or a gradient that is not finite, and changed nothing"
+            f"the last {state.skipped} steps had a loss or a gradient that is not finite, and were skipped"
             f"{''.join(f'; {text}' for text in finding.evidence)}. {_advice(run, verdict)}"
         )
     if health.action == "stop" and due:
@@ -116,8 +129,9 @@ def _adjust(run: Run, verdict: str) -> list[str]:
         state.exhausted = True
         return []
     text = action.text
-    if action.restore and not _restore(run):
-        text += "; there was no healthy state to go back to"
+    if action.restore:
+        back = f"weights of step {state.healthy}" if _restore(run) else "there is no healthy state to go back to"
+        text = f"{back}; {text}" if text else back
     state.adjustments = action.adjustments
     state.records, state.skipped, state.wrong = [], 0, 0  # what was measured before says nothing of what comes
     logger.warning("step %d: %s; adjusted: %s", run.progress.step, verdict, text)
@@ -134,7 +148,11 @@ def _restore(run: Run) -> bool:
         state.healthy, state.healthy_lost = 0, 0
     if state.healthy is None:
         return False
-    go_back(run.folder.checkpoints, state.healthy, run.trained, run.accelerator)
+    try:
+        go_back(run.folder.checkpoints, state.healthy, run.trained, run.accelerator)
+    except CheckpointError as error:
+        logger.warning("cannot go back to step %d: %s", state.healthy, error)
+        return False
     state.lost = run.progress.step - state.healthy + state.healthy_lost
     state.candidate = None
     return True
