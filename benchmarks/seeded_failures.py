@@ -6,8 +6,8 @@
 Every recipe of benchmarks/health is trained with every seed as it is, and the failing ones again with `adjust`. A
 failure counts as named where the first verdict that is not "balanced" is the planted one and comes before half of the
 steps; a healthy run as right where no verdict behind the warm-up is another than "balanced". Then the validation
-figure of the last steps with adjust is compared with that without. Trainings that have ended are not run again. Pictures
-are decoded once, into a folder cache/ beside those of --data.
+figure of the last steps with adjust is compared with that without. Trainings that have ended are not run again.
+Pictures are decoded once, into a folder cache/ beside those of --data.
 """
 
 import argparse

@@ -179,11 +179,13 @@ def test_a_compiled_run_equals_an_eager_one_and_keeps_its_names(tmp_path, paired
     # The back end that needs no C++ compiler on the machine; the graph is captured and differentiated as always.
     traced = partialmethod(torch.nn.Module.compile, backend="aot_eager")
     monkeypatch.setattr(torch.nn.Module, "compile", traced)
-    for name, compiled in (("eager", False), ("compiled", True)):
+    for name, compiled in (("compiled", True), ("eager", False)):
         recipe = small_recipe(
             paired_folder,
             training={"compile": compiled, "channels_last": True, "steps": 1, "precision": "fp64"},
             validation={"every": 9},
+            penalty={"kind": "r1", "every": 1},  # differentiates twice
+            health={"every": 1},  # differentiates a graph that is still needed
         )
         train(recipe, tmp_path / name, show_progress=False)
     eager, compiled_weights = (
