@@ -53,12 +53,12 @@ def read_run(folder: Path) -> RunView:
     """
     recipe = _read_recipe(folder)
     records = _read_records(folder, recipe)
-    from translate.health.diagnosis import diagnose, verdicts
+    from translate.health.diagnosis import review
     from translate.pipelines.run_page import RunView
     from translate.pipelines.run_samples import find_samples
 
     samples = find_samples(folder / "samples")
-    return RunView(folder, recipe, records, diagnose(records, recipe), verdicts(records, recipe), samples)
+    return RunView(folder, recipe, records, *review(records, recipe), samples)
 
 
 def summary(view: RunView, path: Path) -> dict[str, Any]:

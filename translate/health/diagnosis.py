@@ -13,14 +13,19 @@ Record = Mapping[str, Any]
 
 def verdicts(records: Sequence[Record], recipe: Recipe) -> list[tuple[int, str]]:
     """The verdict at every record that has signals or losses: (step, verdict)."""
-    return [(step, finding.verdict) for step, finding in _replay(records, recipe)]
+    return review(records, recipe)[1]
 
 
 def diagnose(records: Sequence[Record], recipe: Recipe) -> Diagnosis:
     """The verdict at the last record, with its evidence, and what to try."""
+    return review(records, recipe)[0]
+
+
+def review(records: Sequence[Record], recipe: Recipe) -> tuple[Diagnosis, list[tuple[int, str]]]:
+    """What `diagnose` and `verdicts` say, from one reading of the records."""
     replayed = list(_replay(records, recipe))
     if not replayed:
-        return Diagnosis(WARMING_UP, None, ("nothing was logged yet",), (), ())
+        return Diagnosis(WARMING_UP, None, ("nothing was logged yet",), (), ()), []
     finding = replayed[-1][1]
     since = next(
         (
@@ -30,7 +35,9 @@ def diagnose(records: Sequence[Record], recipe: Recipe) -> Diagnosis:
         ),
         replayed[0][0],
     )
-    return Diagnosis(finding.verdict, since, finding.evidence, remedies_for(finding.verdict, recipe), finding.hints)
+    remedies = remedies_for(finding.verdict, recipe)
+    found = Diagnosis(finding.verdict, since, finding.evidence, remedies, finding.hints)
+    return found, [(step, one.verdict) for step, one in replayed]
 
 
 def _replay(records: Sequence[Record], recipe: Recipe) -> Iterator[tuple[int, Finding]]:

@@ -11,8 +11,7 @@ A first return is to the last healthy state, later ones are to the start, since 
 returns a run that is not finite for `health.skips` steps ends.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from translate.health.verdict import COLLAPSE, DIVERGED, GUESSING, OSCILLATING, OVERFITTING, WINNING
 
@@ -34,9 +33,6 @@ class Adjustments:
     augment: float = 0.0  # probability of augmentation at least
     matching: float = 0.0  # weight of feature matching at least
     restores: int = 0  # returns to an earlier state
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,6 @@ class View:
         return self.groups[channels]
 
 
-AS_IS = View(0.0, 0.0, (), {})  # changes nothing, and draws nothing
-
-
 def instance_noise(step: int, total: int, sigma: float, until: float) -> float:
     """Standard deviation of the instance noise at a step: `sigma` at step 0, falling linearly to 0 at until * total."""
     return sigma * max(0.0, 1 - step / (until * total)) if until > 0 else 0.0
