@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from translate.data.images import IMAGE_SUFFIXES, ImageError, PictureInfo, probe_picture
+from translate.data.windowed import WINDOWED_SUFFIXES, is_windowed
 
 SHOWN = 3  # files named in an error message; the rest is counted
 
@@ -17,12 +18,13 @@ class Pair(NamedTuple):
     target: Path
 
 
-def list_images(folder: Path, *, without: Path | None = None) -> list[Path]:
+def list_images(folder: Path, *, without: Path | None = None, windowed: bool = False) -> list[Path]:
     """Every image file below `folder`, sorted by its path from there; hidden files and folders are left out.
 
     Args:
         folder: an existing folder, searched through all its sub-folders.
         without: a folder whose content is not listed (an output folder inside the input folder).
+        windowed: whether slides and Zarrs (which are folders) are listed, too.
 
     Raises:
         ImageError: the folder does not exist, is a file, or holds no image.
@@ -30,19 +32,20 @@ def list_images(folder: Path, *, without: Path | None = None) -> list[Path]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}: give a folder of images")
-    found = sorted(_walk(folder, without.resolve() if without else None))
+    suffixes = (*IMAGE_SUFFIXES, *(WINDOWED_SUFFIXES if windowed else ()))
+    found = sorted(_walk(folder, without.resolve() if without else None, suffixes))
     if not found:
         raise ImageError(f"{folder} holds no images: files ending in {', '.join(IMAGE_SUFFIXES)} are read")
     return found
 
 
-def _walk(folder: Path, without: Path | None) -> Iterator[Path]:
+def _walk(folder: Path, without: Path | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith(".") or (without is not None and path.resolve() == without):
             continue
-        if path.is_dir():
-            yield from _walk(path, without)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.is_dir() and not (path.suffix.lower() in suffixes and is_windowed(path)):
+            yield from _walk(path, without, suffixes)
+        elif path.suffix.lower() in suffixes:
             yield path
 
 

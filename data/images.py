@@ -28,6 +28,7 @@ from translate.data.picture import (
     Picture,
     PictureInfo,
     from_array,
+    reading,
     to_array,
     turn_upright,
 )
@@ -95,7 +96,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         ImageError: if the file is missing, truncated, damaged or too large, holds several pictures (pages or an
             animation), or another colour model or value type. The message names the path and the reason.
     """
-    with _explained(path), _opened(path) as file:
+    with reading(path), _opened(path) as file:
         data = file.read()
         format = _format_of(data)
         stored = _inspect(BytesIO(data), format)
@@ -110,7 +111,7 @@ def probe_picture(path: str | os.PathLike[str]) -> PictureInfo:
     Raises:
         ImageError: for files that the header alone shows to be unreadable.
     """
-    with _explained(path), _opened(path) as file:
+    with reading(path), _opened(path) as file:
         format = _format_of(file.read(16))
         file.seek(0)
         stored = _inspect(file, format)
@@ -195,22 +196,6 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise ImageError("there is no such file: check the path")
     with open(path, "rb") as file:
         yield file
-
-
-@contextmanager
-def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name the path in every error. The decoders raise nearly any type on damaged files."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except ImageError as error:
-        raise ImageError(f"cannot read {path}: {error}") from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(
-            f"cannot read {path}: it is truncated or damaged ({reason}): copy or export it again"
-        ) from error
 
 
 def _format_of(head: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,12 +25,28 @@ def naming(what: object) -> Iterator[None]:
         raise ImageError(f"{what}: {error}") from error
 
 
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Inside, every error names the path. The decoders raise nearly any type on damaged files."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except ImageError as error:
+        raise ImageError(f"cannot read {path}: {error}") from error
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(
+            f"cannot read {path}: it is truncated or damaged ({reason}): copy or export it again"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What a picture came with besides its pixels. Orientation is not in it: it has been applied to the pixels.
 
     Args:
-        format: the kind of file, "png", "jpeg", "tiff", "webp" or "bmp".
+        format: the kind of file, "png", "jpeg", "tiff", "webp" or "bmp"; "zarr" or "slide" of what is read by windows.
         icc: the ICC colour profile.
         exif: an EXIF block that starts with `Exif` and two zero bytes; its orientation, if any, is 1.
         dpi: horizontal and vertical resolution in pixels per inch.

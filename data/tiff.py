@@ -9,17 +9,17 @@ from __future__ import annotations
 import struct
 import threading
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import tifffile
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from translate.data import pil
-from translate.data.metadata import EXIF_IFD, GPS_IFD, ORIENTATION, orientation_of, parse_exif, upright_exif
+from translate.data.metadata import ORIENTATION, orientation_of, upright_exif
 from translate.data.picture import ImageError, Metadata, Picture, PictureInfo, to_array
+from translate.data.tiff_tags import append_directories, exif_directories, exif_tags, layout_options
 
 ICC_PROFILE = 34675
 FIRST_PRIVATE_TAG = 32768
@@ -39,16 +39,24 @@ def inspect(file: BinaryIO) -> pil.Stored:
         ImageError: for several pages, missing pixels, and kinds of pixels other than the module's.
     """
     page = _only_page(file)
-    samples, has_alpha = page.samplesperpixel, _has_alpha(page)
-    channels = 3 if page.photometric == PALETTE else samples - has_alpha
+    alpha = has_alpha(page)
+    channels = 3 if page.photometric == PALETTE else page.samplesperpixel - alpha
     dtype = np.dtype(READ_AS[str(page.dtype)])
-    info = PictureInfo(page.imagelength, page.imagewidth, channels, has_alpha, dtype, "tiff")
+    info = PictureInfo(page.imagelength, page.imagewidth, channels, alpha, dtype, "tiff")
+    return pil.Stored(info, *describe(page, file))
+
+
+def describe(page: tifffile.TiffPage, file: BinaryIO) -> tuple[int, Metadata]:
+    """The EXIF orientation, 1 to 8, and the metadata of a page of this open file."""
     exif = Image.Exif()
-    file.seek(0)
-    exif.load_from_fp(file)
+    exif.endian, exif.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
+    if exif.bigtiff and exif.endian == ">":  # Pillow does not read such files
+        exif[ORIENTATION] = page.tags.valueof(ORIENTATION, default=1)
+    else:
+        exif.load_from_fp(file, page.offset)
     dpi = pil.read_dpi({"dpi": page.get_resolution("inch")}) if 296 in page.tags and page.resolutionunit > 1 else None
     icc = page.tags.valueof(ICC_PROFILE)
-    return pil.Stored(info, orientation_of(exif), Metadata("tiff", icc or None, upright_exif(exif), dpi))
+    return orientation_of(exif), Metadata("tiff", icc or None, upright_exif(exif), dpi)
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -64,7 +72,7 @@ def decode(data: bytes) -> np.ndarray:
     if page.photometric == WHITE_IS_ZERO:
         values[..., 0] = 65535 - values[..., 0]
     if page.extrasamples[:1] == (ASSOCIATED,):
-        values = _straight(values)
+        values = straight(values)
     return values
 
 
@@ -76,7 +84,7 @@ def _only_page(file: BinaryIO) -> tifffile.TiffPage:
     if len(tif.pages) == 0:
         raise ImageError("it is truncated, its directory is missing: copy or export it again")
     page = tif.pages[0]
-    _check_tags(page, file)
+    check_tags(page, file)
     images = (tif.imagej_metadata or {}).get("images", 1) * page.imagedepth
     if len(tif.pages) > 1 or images > 1:
         raise ImageError(
@@ -84,11 +92,11 @@ def _only_page(file: BinaryIO) -> tifffile.TiffPage:
         )
     if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
         raise ImageError("it is truncated, a part of its pixels is missing: copy or export it again")
-    _check_kind(page)
+    check_kind(page)
     return page
 
 
-def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
+def check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
     """Raise if a tag about the pixels has its value outside the file: tifffile would go on without the tag."""
     size_of_count, size_of_tag = (8, 20) if page.parent.is_bigtiff else (2, 12)
     file.seek(page.offset)
@@ -99,7 +107,7 @@ def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
         raise ImageError(f"it is truncated or damaged, the values of the tags {lost} are missing: export it again")
 
 
-def _check_kind(page: tifffile.TiffPage) -> None:
+def check_kind(page: tifffile.TiffPage) -> None:
     sampleformat, bits = str(page.dtype), page.bitspersample
     packed = bits not in (16, 32, 64) and bits > 8
     signed_colour = sampleformat == "int16" and (page.photometric != BLACK_IS_ZERO or page.samplesperpixel != 1)
@@ -117,7 +125,7 @@ def _check_kind(page: tifffile.TiffPage) -> None:
         )
 
 
-def _has_alpha(page: tifffile.TiffPage) -> bool:
+def has_alpha(page: tifffile.TiffPage) -> bool:
     """Whether there is one channel more than colours. A missing ExtraSamples tag (OpenCV's files) means alpha too."""
     extra = page.samplesperpixel - COLOURS[page.photometric]
     if extra not in (0, 1) or (extra and page.extrasamples[:1] not in ((), (ASSOCIATED,), (STRAIGHT,))):
@@ -162,7 +170,7 @@ def _without_orientation(page: tifffile.TiffPage, data: bytes) -> bytes:
     return bytes(out)
 
 
-def _straight(values: np.ndarray) -> np.ndarray:
+def straight(values: np.ndarray) -> np.ndarray:
     """Divide the colours by the alpha behind them; colour under alpha 0 stays as it is."""
     opaque = 65535.0 if values.dtype == np.uint16 else 1.0
     alpha = values[..., -1:].astype(np.float64) / opaque
@@ -174,46 +182,12 @@ def _straight(values: np.ndarray) -> np.ndarray:
 
 def encode(picture: Picture) -> bytes:
     """A deflate-compressed TIFF file of any picture, with its profile, EXIF and resolution."""
-    array, metadata = to_array(picture), picture.metadata
-    exif = parse_exif(metadata.exif)
-    options: dict[str, Any] = {"photometric": "rgb" if picture.pixels.shape[2] == 3 else "minisblack"}
-    if array.ndim == 3:
-        options["planarconfig"] = "contig"
-    if picture.alpha is not None:
-        options["extrasamples"] = ["unassalpha"]
-    if metadata.dpi is not None:
-        options |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
-    directories = {tag: exif.get_ifd(tag) for tag in (EXIF_IFD, GPS_IFD) if exif.get_ifd(tag)}
-    tags: list[tuple[int, int, int, Any, bool]] = [(ORIENTATION, 3, 1, 1, True)]
-    tags += [_tag(tag, value) for tag, value in exif.items() if isinstance(value, str | bytes)]
-    tags += [(tag - 1, 4, 1, 0, True) for tag in directories]  # renamed below: tifffile refuses to write these
+    directories = exif_directories(picture.metadata)
     buffer = BytesIO()
     tifffile.imwrite(
-        buffer, np.ascontiguousarray(array), compression="zlib", compressionargs={"level": 1},
-        predictor=array.dtype != np.float32, iccprofile=metadata.icc, metadata=None, software=False,
-        extratags=tags, byteorder="<", **options,
+        buffer, np.ascontiguousarray(to_array(picture)), compression="zlib", compressionargs={"level": 1},
+        metadata=None, extratags=exif_tags(picture.metadata, directories), byteorder="<",
+        **layout_options(picture.info, picture.metadata),
     )  # fmt: skip
-    return _with_directories(buffer.getvalue(), directories)
-
-
-def _tag(tag: int, value: str | bytes) -> tuple[int, int, int, bytes, bool]:
-    content = value.encode() + b"\0" if isinstance(value, str) else value
-    return tag, 2 if isinstance(value, str) else 1, len(content), content, True
-
-
-def _with_directories(data: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
-    """Append the EXIF and GPS directories and let their tags, written one lower and as 0, point to them."""
-    if not directories:
-        return data
-    with tifffile.TiffFile(BytesIO(data)) as tif:
-        entries = {tag: tif.pages[0].tags[tag - 1] for tag in directories}
-    out = bytearray(data)
-    for tag, values in directories.items():
-        out += b"\0" * (len(out) % 2)
-        directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=tag)
-        for name, value in values.items():
-            directory[name] = value
-        struct.pack_into("<H", out, entries[tag].offset, tag)
-        struct.pack_into("<I", out, entries[tag].valueoffset, len(out))
-        out += directory.tobytes(len(out))
-    return bytes(out)
+    append_directories(buffer, directories)
+    return buffer.getvalue()

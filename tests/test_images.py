@@ -119,9 +119,19 @@ def test_compressed_8_bit_tiff_is_read(tmp_path, compression):
     assert difference.mean() < (3 if compression == "jpeg" else 1e-9)
 
 
+class WithoutImagecodecs(dict):
+    """What tifffile decompresses with where imagecodecs is not installed."""
+
+    def __missing__(self, compression):
+        raise KeyError(f"{compression!r} requires the 'imagecodecs' package")
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 @pytest.mark.parametrize("samples", [1, 3, 4])
-def test_lzw_tiff_of_opencv_is_read_without_a_word(tmp_path, dtype, samples, capfd):
+@pytest.mark.parametrize("imagecodecs", [True, False])
+def test_lzw_tiff_of_opencv_is_read_without_a_word(tmp_path, monkeypatch, dtype, samples, imagecodecs, capfd):
+    if not imagecodecs:  # which is an extra
+        monkeypatch.setattr(tifffile.TIFF, "DECOMPRESSORS", WithoutImagecodecs())
     array = bare(photo(dtype, samples))
     order = [2, 1, 0, 3][:samples]
     cv2.imwrite(str(tmp_path / "a.tif"), array[..., order] if samples > 1 else array, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
