@@ -8,6 +8,7 @@ does.
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+logger = logging.getLogger(__name__)
 FOLDER = ".translate"  # inside the output folder
 REPORT = "report.jsonl"
 
@@ -39,6 +41,7 @@ class Record:
     clipped: int | None = None  # voxels that the derived file could not hold
     warnings: list[str] | None = None
     cleaning: list[str] | None = None  # what was done to a drawing first
+    tiles: dict[str, Any] | None = None  # the TileReport of an image that was cut
 
 
 class Journal:
@@ -55,7 +58,7 @@ class Journal:
         self._lock = threading.Lock()
         _end_last_line(self.path)
         if process == 0:
-            for left in self.folder.glob("aside-*"):  # by a run that was killed
+            for left in (*self.folder.glob("aside-*"), *self.folder.glob(".*")):  # by a run that was killed
                 _remove(left)
 
     def find_done(self, file: str, settings: str, content: str) -> Record | None:
@@ -72,6 +75,14 @@ class Journal:
             file.write(json.dumps(asdict(record)) + "\n")  # ASCII: file names need not be valid UTF-8
             if record.status == "done" and record.output:
                 self.outputs.add(record.output)
+
+    def failed(self, file: str, error: Exception) -> Record:
+        """Log and record that a file failed; thread-safe. Returns the record."""
+        reason = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        logger.warning("%s: %s", file, reason)
+        record = Record(file=file, status="failed", reason=reason)
+        self.add(record)
+        return record
 
     def put(self, record: Record, write: Callable[[Path], None]) -> Record:
         """Let `write` make the output of a record, and give it its place; thread-safe. Returns the record with its sum.

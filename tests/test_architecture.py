@@ -31,6 +31,7 @@ TRUNK = (
     "translate.sheet",
     "translate.sizes",
     "translate.super_resolution_metrics",
+    "translate.tiling",
     "translate.tissue",
     "translate.views",
 )
@@ -40,6 +41,7 @@ MAY_IMPORT = {  # the longest name that fits a module decides
     "translate.losses": (),
     "translate.metrics": (),
     "translate.objectives": ("translate.networks", "translate.losses", "translate.data.batches"),
+    "translate.tiling": ("translate.networks", "translate.processes", "translate.sizes"),
     "translate.views": ("translate.networks.blocks",),
     "translate": TRUNK,
     "translate.training": (*TRUNK, "translate.training"),

@@ -24,6 +24,7 @@ from translate.data.drawing_style import DrawingStyle
 from translate.data.intensity import IntensityRange
 from translate.data.splits import RangeConfig
 from translate.networks import GENERATORS
+from translate.tiling.probe import Facts
 
 logger = logging.getLogger(__name__)
 CONFIG = "config.json"
@@ -56,10 +57,11 @@ class Side(BaseModel):
 
 
 class GeneratorConfig(NetworkConfig):
-    """A generator with what it takes and gives."""
+    """A generator with what it takes and gives, and what its probe found (by which tiles are cut)."""
 
     input: Side
     output: Side
+    tiling: Facts | None = None
 
 
 class ModelConfig(BaseModel):

@@ -19,7 +19,7 @@ def pad_to_rule(images: Tensor, generator: nn.Module, scale: int = 1) -> Tensor:
     multiple, minimum = int(generator.size_multiple), int(generator.size_minimum)  # type: ignore[arg-type]
     height, width = images.shape[-2:]
     rows, columns = (
-        _enlarged(_mirrored(side // scale, padded_side(side // scale, multiple, minimum), images.device), scale)
+        _enlarged(mirrored(side // scale, padded_side(side // scale, multiple, minimum), images.device), scale)
         for side in (height, width)
     )
     if len(rows) == height and len(columns) == width:
@@ -49,7 +49,7 @@ def _enlarged(places: Tensor, scale: int) -> Tensor:
     return (places[:, None] * scale + torch.where(backwards[:, None], within.flip(0), within)).flatten()
 
 
-def _mirrored(side: int, wanted: int, device: torch.device) -> Tensor:
+def mirrored(side: int, wanted: int, device: torch.device) -> Tensor:
     """Indices 0, 1, ..., side - 1, side - 2, ..., 1, 0, 1, ... of length `wanted`."""
     if side == 1:
         return torch.zeros(wanted, dtype=torch.long, device=device)

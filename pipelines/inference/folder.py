@@ -1,11 +1,10 @@
 """Translate a folder: decode ahead, run in batches, encode behind; go on after bad files; never do work twice."""
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +13,10 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from translate.data.images import ImageError, Picture, read_picture, write_picture
+from translate.data.large import is_large
 from translate.data.resize import reduce_picture
 from translate.pipelines.inference.drawing_file import translate_drawing
+from translate.pipelines.inference.large_job import translate_large_file, translate_large_job
 from translate.pipelines.inference.pipeline import Pipeline, Prepared
 from translate.pipelines.inference.plan import (
     Job,
@@ -27,10 +28,12 @@ from translate.pipelines.inference.plan import (
     plan_folder,
 )
 from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
+from translate.pipelines.inference.tiles import TileWatch
 from translate.pipelines.journal import Journal, Record, sha256, write_report
 from translate.processes import process_state
+from translate.tiling.runner import Crew
+from translate.tiling.tiled import TileReport
 
-logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -63,8 +66,9 @@ def translate_folder(
     """Translate every image below `source` into the same tree below `output`.
 
     Files that are done (same content, same model and options, output untouched) are skipped; a file that fails is
-    reported and the others go on. Under `accelerate launch` the processes share the list. Of a pipeline that cleans
-    drawings the cleaned one is written beside its result, and the report says what was done to it.
+    reported and the others go on. Under `accelerate launch` the processes share the list, and each of the images that
+    are read and written by windows (`translate_large`). Of a pipeline that cleans drawings the cleaned one is written
+    beside its result, and the report says what was done to it.
 
     Returns:
         {"files", "done", "skipped", "failed", "seconds", "output", "report"}; `report` is a JSON-lines file with one
@@ -77,16 +81,24 @@ def translate_folder(
     state = process_state()
     jobs = plan_folder(source, output, options)
     started = time.monotonic()
+    watch = TileWatch(show=show_progress and state.is_main_process)
+    pipeline = pipeline.with_tiling(pipeline.tiled.tiling, watch)
     settings = f"{pipeline.fingerprint()} {options.format} {options.quality} {options.size}"
     outputs = frozenset(job.output for job in jobs)
     inputs = frozenset(job.source.resolve() for job in jobs)
     run = FolderRun(pipeline, options, Journal(output, state.process_index), settings, outputs, inputs)
     state.wait_for_everyone()  # the journals are read before anybody writes
-    mine = jobs[state.process_index :: state.num_processes]
-    with tqdm(total=len(mine), unit="file", disable=not (show_progress and state.is_main_process)) as bar:
+    crew = Crew(state.process_index, state.num_processes)
+    mine = crew.mine(job for job in jobs if not job.large)
+    large = [job for job in jobs if job.large]
+    with watch, tqdm(total=len(mine) + len(large), unit="file", disable=not watch.show) as bar:
         records = []
         for record in _translate(run, mine):
             records.append(record)
+            bar.update()
+        for job in large:  # one after another, each by all processes
+            shared = translate_large_job(pipeline, job, run.journal, settings, crew, options)
+            records += [shared] if shared else []
             bar.update()
     everyone: list[Record] = sorted(gather_object(records), key=lambda record: record.file)
     report = output / "report.jsonl"
@@ -100,7 +112,8 @@ def translate_folder(
 def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Options | None = None) -> Path:
     """Translate one file. `output` is a file name with a known suffix, or a folder that gets a file of the same name.
 
-    Drawings can also be strokes (.json); see `translate_drawing`.
+    What is larger than memory is read and written by windows; see `translate_large`. Drawings can also be strokes
+    (.json); see `translate_drawing`.
 
     Returns:
         The path of the translation.
@@ -109,6 +122,8 @@ def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Opti
         ImageError: the image cannot be read or the output cannot be written.
     """
     options = options or Options()
+    if is_large(source):
+        return translate_large_file(pipeline, source, output, options, Crew.of_launch())
     if isinstance(pipeline, SketchToPhoto):
         return translate_drawing(pipeline, source, output, options)[0]
     job, named = plan_file(source, output, options)
@@ -133,8 +148,8 @@ def _translate(run: FolderRun, jobs: list[Job]) -> Iterator[Record]:
             if isinstance(batch, Record):
                 yield batch
                 continue
-            for loaded, output in zip(batch, _run(run, batch), strict=True):
-                behind.append(writers.submit(_save, run, loaded, output))
+            for loaded, output, tiles in zip(batch, *_run(run, batch), strict=True):
+                behind.append(writers.submit(_save, run, loaded, output, tiles))
             while len(behind) > 2 * workers:
                 yield behind.popleft().result()
         while behind:
@@ -179,21 +194,22 @@ def _load(run: FolderRun, job: Job) -> Loaded | Record:
         prepared = run.pipeline.prepare(_read(job.source, run.options))
         return Loaded(job, prepared, content, started)
     except Exception as error:  # one file must not stop the others, whatever it holds
-        return _failed(run, job, error)
+        return run.journal.failed(job.file, error)
 
 
-def _run(run: FolderRun, batch: list[Loaded]) -> list[torch.Tensor | Exception]:
-    """An output (1, C', H', W') or an error for each; a batch that fails is tried one by one."""
+def _run(run: FolderRun, batch: list[Loaded]) -> tuple[list[torch.Tensor | Exception], list[TileReport | None]]:
+    """An output (1, C', H', W') or an error for each, and its tiles; a batch that fails is tried one by one."""
     try:
         outputs = run.pipeline.run(torch.cat([loaded.prepared.images for loaded in batch]))
-        return [output[None] for output in outputs]
+        return [output[None] for output in outputs], [run.pipeline.tiled.watch.take()] * len(batch)
     except Exception as error:  # out of memory, say
         if len(batch) == 1:
-            return [error]
-        return [output for loaded in batch for output in _run(run, [loaded])]
+            return [error], [None]
+        parts = [_run(run, [loaded]) for loaded in batch]
+        return [output for outputs, _ in parts for output in outputs], [tiles for _, (tiles,) in parts]
 
 
-def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> Record:
+def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception, tiles: TileReport | None) -> Record:
     job = loaded.job
     try:
         if isinstance(output, Exception):
@@ -215,10 +231,11 @@ def _save(run: FolderRun, loaded: Loaded, output: torch.Tensor | Exception) -> R
             settings=run.settings,
             input_sha256=loaded.content,
             cleaning=list(cleaned.steps) if cleaned else None,
+            tiles=asdict(tiles) if tiles else None,
         )
         return run.journal.put(record, lambda path: write_picture(picture, path, quality=run.options.quality))
     except Exception as error:
-        return _failed(run, job, error)
+        return run.journal.failed(job.file, error)
 
 
 def _put_cleaned(run: FolderRun, name: str, picture: Picture) -> None:
@@ -233,12 +250,3 @@ def _put_cleaned(run: FolderRun, name: str, picture: Picture) -> None:
 def _is_whole(run: FolderRun, done: Record) -> bool:
     """Whether what belongs to an output is still beside it."""
     return done.cleaning is None or (run.journal.output / cleaned_name(str(done.output))).is_file()
-
-
-def _failed(run: FolderRun, job: Job, error: Exception) -> Record:
-    ours = isinstance(error, ValueError | OSError)
-    reason = str(error) if ours else f"{type(error).__name__}: {error}"
-    logger.warning("%s: %s", job.file, reason)
-    record = Record(file=job.file, status="failed", reason=reason)
-    run.journal.add(record)
-    return record

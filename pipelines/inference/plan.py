@@ -8,6 +8,7 @@ from pathlib import Path
 
 from translate.data.folders import list_images
 from translate.data.images import FORMATS, MAX_PIXELS, ImageError, Picture, holds, lossless_suffix
+from translate.data.large import is_large, large_output_name
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,27 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """One file and where its translation goes, both below their folders."""
+    """One file and where its translation goes, both below their folders.
+
+    large: whether it is read and written by windows.
+    """
 
     file: str
     source: Path
     output: str
+    large: bool = False
 
 
 def plan(root: Path, files: list[Path], options: Options) -> list[Job]:
     """Name every output: same place and name, another suffix where the kind changes; never two of one name."""
     named = {file: file.relative_to(root) for file in files}
-    wanted = {file: name.with_suffix(options.format or _kept_suffix(name)) for file, name in named.items()}
+    large = {file for file in files if is_large(file)}
+    wanted = {
+        file: name.with_name(large_output_name(file))
+        if file in large
+        else name.with_suffix(options.format or _kept_suffix(name))
+        for file, name in named.items()
+    }
     # Compared without case, for file systems that know none.
     alike = Counter(_folded(name) for name in wanted.values())
     taken = {_folded(name) for file, name in named.items() if wanted[file] == name}  # these keep their names
@@ -63,7 +74,7 @@ def plan(root: Path, files: list[Path], options: Options) -> list[Job]:
         if output != name and alike[_folded(output)] > 1:
             output = next(longer for longer in _longer(name, output.suffix) if _folded(longer) not in taken)
         taken.add(_folded(output))
-        jobs.append(Job(name.as_posix(), file, output.as_posix()))
+        jobs.append(Job(name.as_posix(), file, output.as_posix(), file in large))
     return jobs
 
 
@@ -77,7 +88,7 @@ def plan_folder(source: Path, output: Path, options: Options) -> list[Job]:
         raise ImageError(
             f"the output folder {output} is the input folder: give another one, inputs are not overwritten"
         )
-    jobs = plan(source, list_images(source, without=output), options)
+    jobs = plan(source, list_images(source, without=output, windowed=True), options)
     inputs = {job.source.resolve() for job in jobs}
     lost = [job.file for job in jobs if (output / job.output).resolve() in inputs]
     if lost:

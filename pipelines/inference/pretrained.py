@@ -1,9 +1,11 @@
 """A trained generator from a model folder, whatever it is applied to: loading, saving, running."""
 
+import copy
 import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import ClassVar, Self
@@ -21,8 +23,10 @@ from translate.model_folder import (
     load_generator,
     upload_model,
 )
+from translate.pipelines.inference.tiles import Tiled, TileWatch
 from translate.processes import process_state
 from translate.sizes import translate_any_size
+from translate.tiling.tiled import Tiling
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class Pretrained:
         self.dtype = torch.float32
         self.generator = generator.eval().requires_grad_(False)
         self.input, self.output = config.generators[self.name].input, config.generators[self.name].output
+        self.tiled = Tiled(Tiling(), config.generators[self.name].tiling, TileWatch())
 
     @classmethod
     def from_pretrained(
@@ -109,6 +114,17 @@ class Pretrained:
         self.dtype = dtype or self.dtype
         return self
 
+    def with_tiling(self, tiling: Tiling, watch: TileWatch | None = None) -> Self:
+        """A pipeline of the same network that cuts large images in another way; "auto" is the default.
+
+        The network is shared, not copied: call `to` first.
+
+        >>> pipe = pipe.with_tiling(Tiling(tile=512))
+        """
+        other = copy.copy(self)
+        other.tiled = replace(self.tiled, tiling=tiling, watch=watch or self.tiled.watch)
+        return other
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model folder, whole or not at all: config.json, weights, and the other networks that came along.
 
@@ -138,11 +154,23 @@ class Pretrained:
 
     @torch.inference_mode()
     def run(self, images: Tensor) -> Tensor:
-        """Translate (N, C, H, W) of any size in model space: (N, C', scale * H, scale * W) on the device.
+        """Translate (N, C, H, W) of any size in model space: (N, C', scale * H, scale * W), float32.
 
-        What overflows in mixed precision is done again in float32, with a warning.
+        What does not fit on the device runs in tiles, with the same result (see `with_tiling`), which is then on the
+        CPU; else it is on the device. What overflows in mixed precision is done again in float32, with a warning.
+
+        Raises:
+            TilingError: tiles were needed, and the network cannot run in tiles, or there is no room for its maps.
         """
-        images = images.to(self.device)
+        side = self.tiled.side(self.generator, images, self.device)
+        if side is None:
+            try:
+                return self._run_whole(images.to(self.device))
+            except RuntimeError as error:
+                side = self.tiled.after(error)
+        return self.tiled.run(self.generator, images, side, self.device, self.dtype)
+
+    def _run_whole(self, images: Tensor) -> Tensor:
         if self.dtype == torch.float32:
             return translate_any_size(self.generator, images)
         with torch.autocast(self.device.type, self.dtype):
@@ -155,14 +183,14 @@ class Pretrained:
 
     def run_views(self, images: Tensor) -> Iterator[Tensor]:
         """The eight outputs for the mirrored and transposed images, each turned back; otherwise as `run`."""
-        images = images.to(self.device)
         for transposed, axes in VIEWS:
             output = Pretrained.run(self, (images.mT if transposed else images).flip(axes)).flip(axes)
             yield output.mT if transposed else output
 
     def fingerprint(self) -> str:
         """Changes when the generator's weights or the config change."""
-        digest = hashlib.sha256(self.config.model_dump_json(exclude={"training", "recipe", "data"}).encode())
+        unused = {"training": True, "recipe": True, "data": True, "generators": {"__all__": {"tiling"}}}
+        digest = hashlib.sha256(self.config.model_dump_json(exclude=unused).encode())
         digest.update(f"{self.name} {self.dtype}".encode())
         for name, tensor in self.generator.state_dict().items():
             digest.update(name.encode())

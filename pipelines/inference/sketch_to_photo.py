@@ -19,6 +19,7 @@ from translate.data.strokes import Strokes, draw_strokes, holds_polylines, read_
 from translate.model_folder import ModelConfig
 from translate.networks.dropout import Dropout, noise
 from translate.pipelines.inference.pipeline import OutputType, Pipeline, Prepared, to_picture
+from translate.tiling.tiled import Tiling
 
 MAX_VARIATIONS = 64
 MAX_SEED = 2**63 - 1
@@ -109,7 +110,7 @@ class SketchToPhoto(Pipeline):
                 "this model has no dropout layers, so all its variations would be alike: train one with "
                 "generator.dropout true (a U-Net has them from generator.depth 6 on)"
             )
-        pipe = self.with_settings(clean=clean)
+        pipe = self.with_settings(clean=clean).with_tiling(Tiling(tile=None))  # noise is drawn for the whole
         pipe.dtype = torch.float32
         prepared = pipe.prepare(image)
         results = []

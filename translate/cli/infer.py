@@ -4,11 +4,12 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError, infer_drawings, infer_scans
+from translate.cli import CommandError, infer_drawings, infer_scans, infer_tiles
 
 logger = logging.getLogger(__name__)
 EPILOG = """
@@ -22,7 +23,10 @@ Models that take drawings (sketch to photo) take a .json file of strokes too: {"
 Scans (DICOM series, NIfTI, TIFF with --units) are found wherever they lie in INPUT; OUTPUT/NAME/ gets a derived series
 or volume of each, in its units, and evidence/ with a page that shows what was changed. A file gives a file where OUTPUT
 is the name of one. Research only: what comes out is AI-processed and marked so.
-Several processes share a folder: accelerate launch --multi_gpu --num_processes 2 -m translate infer MODEL INPUT OUTPUT
+An image that does not fit on the device runs in tiles, with the same result. Images larger than memory (.zarr, slides
+such as .svs, OME-TIFF, TIFF of more than 67 megapixels) are read and written by windows.
+Several processes share a folder, and each image that is read by windows:
+accelerate launch --multi_gpu --num_processes 2 -m translate infer MODEL INPUT OUTPUT
 Exit code: 0, 1 if a file of the folder failed, 2 if nothing could be started or the one file failed.
 """
 
@@ -53,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", metavar="N", type=int, help="threads that decode, and that encode (2)")
     parser.add_argument("--max-pixels", metavar="N", type=int, help="largest width x height read or made (300 million)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
+    infer_tiles.add_arguments(parser)
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
     infer_scans.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
@@ -75,10 +80,12 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
 def infer(options: argparse.Namespace) -> dict[str, Any]:
     """Translate what the options name, and return the summary."""
     from translate.data.images import MAX_PIXELS, ImageError
+    from translate.data.large import is_large
     from translate.pipelines.inference.folder import translate_file, translate_folder
     from translate.pipelines.inference.plan import Options
     from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
     from translate.pipelines.inference.super_resolution import OutputSize
+    from translate.pipelines.inference.tiles import TileWatch
 
     format = options.format and "." + options.format.lower().lstrip(".")
     largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
@@ -92,14 +99,18 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     infer_scans.refuse_given(options, infer_scans.FOR_SCANS, "it holds no scans, and this is for scans")
     pipeline = infer_drawings.drawing_pipeline(_enlarging(load(options), options, size), options)
     hint_at_scale(pipeline, options.size)
-    if options.input.is_dir():
+    if options.input.is_dir() and not is_large(options.input):
         if options.output.is_file():
             raise ImageError(f"{options.output} is a file, but {options.input} is a folder: give an output folder")
         return translate_folder(pipeline, options.input, options.output, how, show_progress=not options.json)
     if isinstance(pipeline, SketchToPhoto):
         return infer_drawings.infer_drawing(pipeline, options, how)
-    written = translate_file(pipeline, options.input, options.output, how)
-    return {"files": 1, "done": 1, "skipped": 0, "failed": 0, "output": str(written)}
+    with TileWatch(show=not options.json) as watch:
+        pipeline = pipeline.with_tiling(pipeline.tiled.tiling, watch)
+        written = translate_file(pipeline, options.input, options.output, how)
+    summary = {"files": 1, "done": 1, "skipped": 0, "failed": 0, "output": str(written)}
+    tiles = watch.take()
+    return summary | ({"tiles": asdict(tiles)} if tiles else {})
 
 
 def load(options: argparse.Namespace) -> Any:
@@ -107,16 +118,18 @@ def load(options: argparse.Namespace) -> Any:
     from translate.pipelines.inference.load import load_pipeline
 
     check_device(options.device)
-    return load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
+    pipeline = load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
+    return pipeline.with_tiling(infer_tiles.tiling_of(options))
 
 
 def _load_for_scans(options: argparse.Namespace) -> Any:
     from translate.pipelines.inference.scan_denoising import ScanDenoising
 
     check_device(options.device)
-    return ScanDenoising.from_pretrained(
+    pipeline = ScanDenoising.from_pretrained(
         options.model, direction=options.direction, device=options.device, dtype=dtype_of(options)
     )
+    return pipeline.with_tiling(infer_tiles.tiling_of(options))
 
 
 def dtype_of(options: argparse.Namespace) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from translate.data.imresize import contributions
 from translate.networks.blocks import check_at_least
@@ -29,12 +30,24 @@ class Bicubic(nn.Module):
         self.register_buffer("kernel", _phases(scale), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        n, channels, height, width = image.shape
-        with torch.autocast(image.device.type, enabled=False):  # half precision would cost a grey level of 8 bits
-            wide = image.float() if image.dtype in (torch.float16, torch.bfloat16) else image
-            planes = _mirror_border(wide.reshape(n * channels, 1, height, width))
-            enlarged = F.pixel_shuffle(F.conv2d(planes, self.kernel.to(planes.dtype)), self.scale)
-        return enlarged.reshape(n, channels, height * self.scale, width * self.scale)
+        return enlarge(image, self.kernel, self.scale)
+
+
+def enlarge(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """What Bicubic does to (N, C, H, W), with its kernel. One function to torch.overrides: tiles know its borders."""
+    if has_torch_function_unary(image):
+        return handle_torch_function(enlarge, (image,), image, kernel, scale)
+    return enlarge_inside(_mirror_border(image), kernel, scale)
+
+
+def enlarge_inside(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """Of (N, C, H + 4, W + 4), the enlargement of all but a border of two pixels: (N, C, scale * H, scale * W)."""
+    n, channels, height, width = image.shape
+    with torch.autocast(image.device.type, enabled=False):  # half precision would cost a grey level of 8 bits
+        wide = image.float() if image.dtype in (torch.float16, torch.bfloat16) else image
+        planes = wide.reshape(n * channels, 1, height, width)
+        enlarged = F.pixel_shuffle(F.conv2d(planes, kernel.to(planes.dtype)), scale)
+    return enlarged.reshape(n, channels, (height - 4) * scale, (width - 4) * scale)
 
 
 def _phases(scale: int) -> Tensor:

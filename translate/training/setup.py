@@ -22,6 +22,7 @@ from translate.networks import DISCRIMINATORS, GENERATORS, initialise
 from translate.objectives import OBJECTIVES, Objective, PerceptualGAN
 from translate.perceptual import load_perceptual_loss
 from translate.recipe import ConfigError, Recipe
+from translate.tiling.facts import facts_of
 from translate.training.checks import check_networks
 from translate.training.ema import Ema
 from translate.training.precision import Precision
@@ -110,8 +111,11 @@ def build_networks(recipe: Recipe) -> Networks:
         generator_configs,
         discriminator_configs,
     )
+    for name, generator_network in networks.generators.items():
+        facts = facts_of(generator_network.eval())
+        generator_configs[name] = generator_configs[name].model_copy(update={"tiling": facts})
     for network in networks.all().values():
-        initialise(network, recipe.initialisation.kind, recipe.initialisation.gain)
+        initialise(network.train(), recipe.initialisation.kind, recipe.initialisation.gain)
     check_networks(recipe, networks.generators, networks.discriminators)
     return networks
 

@@ -1,0 +1,141 @@
+"""Layer streaming: a network runs layer by layer, and each layer tile by tile. Exact for tiles of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from translate.tiling.maps import MapStore
+from translate.tiling.moments import Moments, merged
+from translate.tiling.normalisation import Normalisation, takes_whole
+from translate.tiling.operations import SpatialNorm
+from translate.tiling.plan import Plan, Stage, needed_regions
+from translate.tiling.regions import Region, Sink, Source, cover
+from translate.tiling.runner import Crew, Runner
+from translate.tiling.trace import Node
+
+
+def stream_layers(
+    plan: Plan, source: Source, sink: Sink, runner: Runner, store: MapStore, crew: Crew | None = None
+) -> None:
+    """Translate an image by a plan that was made for its shape.
+
+    Args:
+        source: of the shape of plan.nodes[0], padded to the network's size rule.
+        sink: takes the result.
+        store: keeps the maps between the layers, and is empty again afterwards.
+        crew: the processes that share the image. Each computes its share of the tiles, reads all of `source`, and
+            writes its share to `sink`.
+
+    Raises:
+        TilingError: the device, the disk or float16 maps are too small, or another process failed.
+    """
+    crew = crew or Crew()
+    run = _Streaming(plan, runner, store, crew, {0: source}, {})
+    total = sum(stage.work for stage in plan.stages)
+    done = 0.0
+    try:
+        for stage in plan.stages:
+            last = stage is plan.stages[-1]
+            target = sink if last else store.make(plan.nodes[stage.target].shape)
+            run.stage(stage, target, done / total, stage.work / total)
+            done += stage.work
+            if not last:
+                run.maps[stage.target] = target  # type: ignore[assignment]
+            for index in stage.released:
+                if index:
+                    store.release(run.maps.pop(index))  # type: ignore[arg-type]
+    finally:
+        store.close()
+
+
+@dataclass(frozen=True)
+class _Streaming:
+    plan: Plan
+    runner: Runner
+    store: MapStore
+    crew: Crew
+    maps: dict[int, Source]
+    norms: dict[int, Normalisation]  # whose maps are there
+
+    def stage(self, stage: Stage, target: Sink, done: float, share: float) -> None:
+        """Make one map."""
+        node = self.plan.nodes[stage.target]
+        norms = self._norms_of(stage.target)
+        whole = self.crew.count == 1 and self.runner.device.type == "cpu" and takes_whole(target, norms.values())
+        parts: dict[int, list[Moments]] = {index: [] for index in norms}
+        height, width = node.shape[2:]
+        side = max(round(self.runner.side * stage.side), 1)
+        pixels = 0
+        with self.crew.together():
+            mine = self.crew.mine(cover(height, width, side))
+            for region, values in self.runner.each(mine, lambda region: self._evaluate(stage, region)):
+                for index in norms if not whole else ():
+                    groups = values.float().reshape(len(values), norms[index].groups, -1)
+                    parts[index].append(Moments.of(groups))
+                target.write(region, values)
+                pixels += region.height * region.width
+                self.runner.progress(min(done + share * pixels * self.crew.count / (height * width), 1.0))
+        for index, norm in norms.items():
+            if whole:
+                self.norms[index] = Normalisation.of_map(target, norm)  # type: ignore[arg-type]
+                continue
+            everybody = [one for own in self.crew.gather(_summed(parts[index])) for one in own]
+            self.norms[index] = Normalisation.of_moments(merged(everybody), norm, node.shape[1], self.runner.device)
+
+    def _norms_of(self, target: int) -> dict[int, SpatialNorm]:
+        """The norms that look at a map."""
+        every = zip(self.plan.nodes, self.plan.operations, strict=True)
+        return {
+            node.index: operation
+            for node, operation in every
+            if isinstance(operation, SpatialNorm) and node.inputs[0] == target
+        }
+
+    def _evaluate(self, stage: Stage, region: Region) -> Tensor:
+        """A region of a stage's map, on the device."""
+        operations, nodes = self.plan.operations, self.plan.nodes
+        needed = needed_regions(stage.nodes, region, nodes, operations)
+        tiles = {index: self.maps[index].read(needed[index]).to(self.runner.device) for index in stage.sources}
+        uses = _uses(stage, nodes)
+        for index in stage.nodes:
+            node, operation = nodes[index], operations[index]
+            assert operation is not None
+            have = operation.needs(needed[index])
+            inputs = [tiles[one][(..., *have.within(needed[one]))] for one in node.inputs]
+            for one in node.inputs:
+                uses[one] -= 1
+                if not uses[one]:
+                    del tiles[one]
+            if isinstance(operation, SpatialNorm):
+                tiles[index] = self.norms[index].apply(inputs[0])
+            else:
+                with _precision(node, self.runner):
+                    tiles[index] = operation.run(inputs, have, needed[index])
+            del inputs
+        return tiles[stage.target]
+
+
+def _uses(stage: Stage, nodes: Sequence[Node]) -> dict[int, int]:
+    """How often each map of a stage is read within it."""
+    uses: dict[int, int] = {}
+    for index in stage.nodes:
+        for one in nodes[index].inputs:
+            uses[one] = uses.get(one, 0) + 1
+    return uses
+
+
+def _precision(node: Node, runner: Runner) -> torch.autocast:
+    """The network's own precision at this place: on the whole as the runner has it."""
+    enabled = torch.is_autocast_enabled(runner.device.type) and not node.exact
+    return torch.autocast(
+        runner.device.type, torch.bfloat16 if runner.dtype == torch.float32 else runner.dtype, enabled
+    )
+
+
+def _summed(parts: list[Moments]) -> list[Moments]:
+    """One for all, or none for none: a process may have had no tile."""
+    return [merged(parts)] if parts else []

@@ -1,0 +1,379 @@
+"""What tiles must know of a function: which region of its input a region of its result needs, and how to compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from translate.networks.bicubic import enlarge, enlarge_inside
+from translate.tiling.errors import Untraceable
+from translate.tiling.regions import Region
+from translate.tiling.shapes import TRANSPOSED, bound, name_of, pair
+from translate.tiling.trace import Node, Shape, Value, replaced
+
+
+class Operation(Protocol):
+    """A function of maps (N, C, H, W)."""
+
+    def needs(self, region: Region) -> Region:
+        """The region of every input that this region of the result depends on."""
+        ...
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        """The result in a region, of inputs that are cut to `have`, which is what it needs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """A function that is called as the network calls it, with the tile in place of the map."""
+
+    node: Node
+
+    def needs(self, region: Region) -> Region:
+        return region
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        given = iter(inputs)
+        rows, columns = region.slices
+
+        def of_tile(one: Any) -> Any:
+            if isinstance(one, Value):
+                return next(given)
+            if isinstance(one, Tensor) and one.ndim == 4 and one.shape[-2:] == self.node.shape[-2:]:
+                return one[..., rows, columns]  # a map of its own, such as the noise of dropout
+            return one
+
+        assert self.node.function is not None
+        arguments, options = replaced(self.node.arguments, of_tile), replaced(self.node.options, of_tile)
+        if "inplace" in options:  # another function may need the same input
+            options["inplace"] = False
+        result: Tensor = self.node.function(*arguments, **options)
+        return result
+
+
+@dataclass(frozen=True)
+class SpatialNorm:
+    """Instance or group norm, whose statistics are those of the whole map.
+
+    groups: of channels that share them.
+    weight, bias: (C), or None.
+    """
+
+    groups: int
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+    def needs(self, region: Region) -> Region:
+        return region
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        raise AssertionError("a norm runs with its statistics")
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """conv2d; `before` and `after` are rows of zeros at the true borders, (vertical, horizontal)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    before: tuple[int, int]
+    after: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    size: tuple[int, int]  # of the input
+
+    def needs(self, region: Region) -> Region:
+        (top, bottom), (left, right) = self._wanted(region)
+        height, width = self.size
+        return Region(max(top, 0), min(bottom, height), max(left, 0), min(right, width))
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        (top, bottom), (left, right) = self._wanted(region)
+        missing = (have.left - left, right - have.right, have.top - top, bottom - have.bottom)
+        values = F.pad(inputs[0], missing) if any(missing) else inputs[0]
+        return F.conv2d(values, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _wanted(self, region: Region) -> list[tuple[int, int]]:
+        sides = ((region.top, region.bottom), (region.left, region.right))
+        return [
+            (
+                start * self.stride[axis] - self.before[axis],
+                (stop - 1) * self.stride[axis]
+                - self.before[axis]
+                + self.dilation[axis] * (self.weight.shape[2 + axis] - 1)
+                + 1,
+            )
+            for axis, (start, stop) in enumerate(sides)
+        ]
+
+
+@dataclass(frozen=True)
+class TransposedConvolution:
+    """conv_transpose2d without dilation: pixel i of the input reaches i * stride - padding + 0 ... kernel - 1.
+
+    A tile runs with the network's own padding, which is cut off: other arguments would be computed by another
+    algorithm, and rounded in another way.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    extra: tuple[int, int]  # output_padding
+    groups: int
+    size: tuple[int, int]  # of the input
+
+    def needs(self, region: Region) -> Region:
+        found = []
+        for axis, (start, stop) in enumerate(((region.top, region.bottom), (region.left, region.right))):
+            stride, padding, extra = self.stride[axis], self.padding[axis], self.extra[axis]
+            kernel, size = self.weight.shape[2 + axis], self.size[axis]
+            first = min(-((kernel - 1 - padding - start) // stride), start // stride)  # reaches it; is not behind it
+            last = max((stop - 1 + padding) // stride, -((kernel + extra - 2 * padding - stop) // stride))
+            found += [min(max(first, 0), size - 1), min(max(last, 0), size - 1) + 1]
+        return Region(*found)
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        whole = F.conv_transpose2d(
+            inputs[0], self.weight, self.bias, self.stride, self.padding, self.extra, self.groups
+        )
+        top, left = have.top * self.stride[0], have.left * self.stride[1]
+        rows, columns = region.within(Region(top, top + whole.shape[2], left, left + whole.shape[3]))
+        return whole[..., rows, columns]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """F.pad of rows and columns: at the true borders only.
+
+    mode: "constant", "reflect" (2 1 | 0 1 2), "replicate" (0 0 | 0 1 2), "circular" (H-2 H-1 | 0 1 2) or "symmetric"
+        (1 0 | 0 1 2).
+    """
+
+    before: tuple[int, int]
+    mode: str
+    value: float
+    size: tuple[int, int]  # of the input
+
+    def needs(self, region: Region) -> Region:
+        rows, columns = self._places(region)
+        return Region(min(rows), max(rows) + 1, min(columns), max(columns) + 1)
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        values = inputs[0]
+        rows, columns = self._places(region)
+        values = _take(_take(values, rows, have.top, 2), columns, have.left, 3)
+        if self.mode != "constant":
+            return values
+        missing = []
+        for axis, (start, stop) in ((1, (region.left, region.right)), (0, (region.top, region.bottom))):
+            first, last = start - self.before[axis], stop - self.before[axis]
+            inside = max(min(last, self.size[axis]) - max(first, 0), 0)
+            ahead = min(max(-first, 0), stop - start)
+            missing += [ahead, stop - start - inside - ahead]
+        if values.shape[2] + sum(missing[2:]) > region.height or values.shape[3] + sum(missing[:2]) > region.width:
+            return values.new_full((*values.shape[:2], region.height, region.width), self.value)  # nothing but padding
+        return F.pad(values, missing, value=self.value) if any(missing) else values
+
+    def _places(self, region: Region) -> tuple[list[int], list[int]]:
+        """The rows and columns of the input that the region is made of, or for constants next to it."""
+        found = []
+        for axis, (start, stop) in enumerate(((region.top, region.bottom), (region.left, region.right))):
+            size, first = self.size[axis], start - self.before[axis]
+            places = range(first, stop - self.before[axis])
+            if first >= 0 and places[-1] < size:
+                found.append(list(places))
+            elif self.mode == "constant":
+                found.append([place for place in places if 0 <= place < size] or [min(max(first, 0), size - 1)])
+            else:
+                found.append([_inside(place, size, self.mode) for place in places])
+        return found[0], found[1]
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """Nearest-neighbour upsampling and pixel shuffle: each pixel becomes `factor` x `factor`."""
+
+    factor: tuple[int, int]
+    function: Callable[[Tensor], Tensor]
+
+    def needs(self, region: Region) -> Region:
+        rows, columns = self.factor
+        return Region(
+            region.top // rows, -(-region.bottom // rows), region.left // columns, -(-region.right // columns)
+        )
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        rows, columns = self.factor
+        whole = Region(have.top * rows, have.bottom * rows, have.left * columns, have.right * columns)
+        inside = region.within(whole)
+        return self.function(inputs[0])[..., inside[0], inside[1]]
+
+
+@dataclass(frozen=True)
+class BicubicEnlargement:
+    """The layer of translate.networks.bicubic: its border of two pixels is mirrored at the true borders only."""
+
+    kernel: Tensor
+    scale: int
+    size: tuple[int, int]  # of the input
+
+    def needs(self, region: Region) -> Region:
+        return self._border().needs(self._core(region, 2))
+
+    def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
+        bordered = self._border().run(inputs, have, self._core(region, 2))
+        core = self._core(region, 0)
+        whole = Region(*(side * self.scale for side in core))
+        rows, columns = region.within(whole)
+        return enlarge_inside(bordered, self.kernel, self.scale)[..., rows, columns]
+
+    def _border(self) -> Padding:
+        return Padding((2, 2), "symmetric", 0.0, self.size)
+
+    def _core(self, region: Region, border: int) -> Region:
+        """The pixels of the input, `border` more on each side, counted in the bordered input if there is one."""
+        inner = Enlargement((self.scale, self.scale), torch.clone).needs(region)
+        return Region(inner.top, inner.bottom + 2 * border, inner.left, inner.right + 2 * border)
+
+
+def operation_of(node: Node, nodes: Sequence[Node]) -> Operation:
+    """What a recorded function is to tiles.
+
+    Raises:
+        Untraceable: it is none of those that tiles know.
+    """
+    name = name_of(node.function)
+    sizes = {nodes[index].shape[-2:] for index in node.inputs}
+    if node.function is enlarge:
+        _, kernel, scale = _bound(node, image=None, kernel=None, scale=None)
+        return BicubicEnlargement(kernel, scale, sizes.pop())
+    if name in _MAKERS:
+        return _MAKERS[name](node, nodes[node.inputs[0]].shape)
+    _require(sizes == {node.shape[-2:]}, node, "of maps of one size")
+    constants = [one for one in _leaves((node.arguments, tuple(node.options.values()))) if isinstance(one, Tensor)]
+    spread = {one.shape[-2:] for one in constants if one.numel() > 1 and name != "prelu"}
+    _require(spread <= {node.shape[-2:], (1, 1)}, node, "with constants for channels or for the whole map")
+    return Pointwise(node)
+
+
+def _convolution(node: Node, shape: Shape) -> Operation:
+    _, weight, bias, stride, padding, dilation, groups = _bound(
+        node, input=None, weight=None, bias=None, stride=1, padding=0, dilation=1, groups=1
+    )
+    stride, dilation, kernel = pair(stride), pair(dilation), weight.shape[2:]
+    if padding == "same":
+        total = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
+        before, after = (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
+    else:
+        before = after = (0, 0) if padding == "valid" else pair(padding)
+    return Convolution(weight, bias, stride, before, after, dilation, groups, shape[2:])
+
+
+def _transposed(node: Node, shape: Shape) -> Operation:
+    _, weight, bias, stride, padding, extra, groups, dilation = _bound(node, **TRANSPOSED)
+    _require(pair(dilation) == (1, 1), node, "without dilation")
+    return TransposedConvolution(weight, bias, pair(stride), pair(padding), pair(extra), groups, shape[2:])
+
+
+def _padding(node: Node, shape: Shape) -> Operation:
+    _, pad, mode, value = _bound(node, input=None, pad=None, mode="constant", value=None)
+    left, _, top, _ = (*pad, 0, 0)[:4]
+    return Padding((top, left), mode, value or 0.0, shape[2:])
+
+
+def _interpolation(node: Node, shape: Shape) -> Operation:
+    _, _, _, mode = _bound(node, input=None, size=None, scale_factor=None, mode="nearest")[:4]
+    factors = [Fraction(out, given) for out, given in zip(node.shape[2:], shape[2:], strict=True)]
+    _require(mode == "nearest" and all(f.denominator == 1 for f in factors), node, "by nearest neighbour, n times")
+    rows, columns = (int(factor) for factor in factors)
+    return Enlargement((rows, columns), lambda values: F.interpolate(values, scale_factor=(rows, columns)))
+
+
+def _shuffle(node: Node, shape: Shape) -> Operation:
+    factor = _bound(node, input=None, upscale_factor=None)[1]
+    return Enlargement((factor, factor), lambda values: F.pixel_shuffle(values, factor))
+
+
+def _group_norm(node: Node, shape: Shape) -> Operation:
+    _, groups, weight, bias, eps = _bound(node, input=None, num_groups=None, weight=None, bias=None, eps=1e-5)
+    return SpatialNorm(groups, weight, bias, eps)
+
+
+def _instance_norm(node: Node, shape: Shape) -> Operation:
+    _, _, _, weight, bias, own, _, eps = _bound(
+        node,
+        input=None,
+        running_mean=None,
+        running_var=None,
+        weight=None,
+        bias=None,
+        use_input_stats=True,
+        momentum=0.1,
+        eps=1e-5,
+    )
+    return SpatialNorm(shape[1], weight, bias, eps) if own else Pointwise(node)
+
+
+def _batch_norm(node: Node, shape: Shape) -> Operation:
+    training = _bound(node, input=None, mean=None, var=None, weight=None, bias=None, training=False)[5]
+    _require(not training, node, "with running statistics")
+    return Pointwise(node)
+
+
+def _dropout(node: Node, shape: Shape) -> Operation:
+    _require(not _bound(node, input=None, p=0.5, training=True)[2], node, "outside of training")
+    return Pointwise(node)
+
+
+_MAKERS: dict[str, Callable[[Node, Shape], Operation]] = {
+    "conv2d": _convolution,
+    "conv_transpose2d": _transposed,
+    "pad": _padding,
+    "interpolate": _interpolation,
+    "pixel_shuffle": _shuffle,
+    "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "batch_norm": _batch_norm,
+    "dropout": _dropout,
+}
+
+
+def _bound(node: Node, **defaults: Any) -> list[Any]:
+    return bound(node.arguments, node.options, **defaults)
+
+
+def _require(condition: bool, node: Node, what: str) -> None:
+    if not condition:
+        raise Untraceable(f"tiles know {name_of(node.function)} {what}")
+
+
+def _leaves(given: Any) -> list[Any]:
+    return [one for part in given for one in _leaves(part)] if isinstance(given, tuple | list) else [given]
+
+
+def _inside(place: int, size: int, mode: str) -> int:
+    if mode == "replicate":
+        return min(max(place, 0), size - 1)
+    if mode == "circular":
+        return place % size
+    edge = 1 if mode == "symmetric" else 0
+    if place < 0:
+        return -place - edge
+    return place if place < size else 2 * (size - 1) - place + edge
+
+
+def _take(values: Tensor, places: list[int], start: int, dim: int) -> Tensor:
+    """These rows or columns of values that begin at `start`; a view where they follow each other."""
+    if places == list(range(places[0], places[0] + len(places))):
+        return values.narrow(dim, places[0] - start, len(places))
+    return values.index_select(dim, torch.tensor([place - start for place in places], device=values.device))
