@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from translate.data.picture import ImageError
-from translate.data.windowed import is_windowed, open_windowed, windowed_output_suffix
-
-FEW_PIXELS = 2**26  # below, a TIFF that is not an OME-TIFF is read whole, with all that can be done to such pictures
+from translate.data.windowed import MANY_PIXELS, is_windowed, open_windowed, windowed_output_suffix
 
 
-def is_large(path: Path) -> bool:
-    """Whether a file or folder is translated by windows: a Zarr, a slide, an OME-TIFF, or a TIFF of many pixels."""
-    if not is_windowed(path, from_pixels=FEW_PIXELS):
+def is_large(path: Path, from_pixels: int = MANY_PIXELS) -> bool:
+    """Whether a file or folder is translated by windows: a Zarr, a slide, an OME-TIFF, or a TIFF of many pixels.
+
+    Any other TIFF is read whole, with all that can be done to such pictures.
+    """
+    if not is_windowed(path, from_pixels=from_pixels):
         return False
     if path.is_dir() or path.suffix.lower() not in (".tif", ".tiff") or ".ome." in path.name.lower():
         return True
     try:
         with open_windowed(path) as image:
-            return image.info.height * image.info.width >= FEW_PIXELS
+            return image.info.height * image.info.width >= from_pixels
     except ImageError:
         return False  # reading it whole says why
 

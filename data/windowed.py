@@ -36,7 +36,7 @@ __all__ = [
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 WINDOWED_SUFFIXES = (*TIFF_SUFFIXES, ".zarr", *SLIDE_SUFFIXES)
-MANY_PIXELS = 100_000_000  # from here on a TIFF is read by windows, however it is stored
+MANY_PIXELS = 2**26  # from here on a TIFF is read by windows, however it is stored
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from translate.data.picture import ImageError
 from translate.data.windowed_tiff_write import OME_SUFFIXES, write_tiff
-from translate.data.windowed_zarr import ZarrImage, is_zarr
+from translate.data.windowed_zarr import ZarrImage
 from translate.data.windowed_zarr_write import write_zarr
 from translate.data.windows import WindowedImage
 
@@ -64,12 +64,24 @@ def check_destination(path: Path) -> None:
     """
     if not path.name.lower().endswith(WRITTEN_SUFFIXES):
         raise ImageError(
-            f"cannot write {path}: the suffix is {path.suffix!r}, allowed are {', '.join(WRITTEN_SUFFIXES)}"
+            f"cannot write {path}: the suffix is {path.suffix!r}, allowed are {', '.join(WRITTEN_SUFFIXES)} for an "
+            "image that is read by windows"
         )
     if not path.parent.is_dir():
         raise ImageError(f"cannot write {path}: the folder {path.parent} does not exist: create it first")
-    if path.is_dir() and not (path.suffix.lower() == ".zarr" and (is_zarr(path) or not any(path.iterdir()))):
+    if not os.access(path.parent, os.W_OK):
+        raise ImageError(f"cannot write {path}: the folder {path.parent} may not be written to: choose another one")
+    if path.is_dir() and not (path.suffix.lower() == ".zarr" and (_is_picture(path) or not any(path.iterdir()))):
         raise ImageError(f"cannot write {path}: it is a folder that holds something else: choose another name")
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a folder is a Zarr of one picture, which a new one may replace, and no group of other things."""
+    try:
+        ZarrImage(path).close()
+    except ImageError:
+        return False
+    return True
 
 
 @contextmanager

@@ -146,6 +146,10 @@ PLAIN = {
         multiple=3,
         minimum=3,
     ),
+    "a stride that it does not declare": lambda: Foreign(
+        *(nn.MaxPool2d(2), conv(3, 6), nn.ReLU(), nn.Upsample(scale_factor=2), conv(6, 3)),
+        minimum=4,
+    ),
     "scripted": lambda: scripted(Foreign(conv(3, 6), nn.ReLU(), conv(6, 3))),
     "ours": lambda: EDSR(width=4, blocks=2, scale=3),
 }
@@ -261,6 +265,23 @@ def test_tiles_that_memory_is_too_small_for_are_done_in_quarters_of_any_place(ru
     assert largest(output - untiled) <= 1e-5
 
 
+def test_a_quarter_of_a_tile_may_have_no_pixel_of_a_small_map():
+    layers = [nn.AvgPool2d(16), nn.InstanceNorm2d(3), nn.Upsample(scale_factor=16)]
+    network, image, calls = Foreign(*layers, multiple=16, minimum=16).eval(), photograph(64, 48), []
+    untiled, facts = whole(network, image), probe(network)
+
+    def refuse_once(module, inputs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    runner, output = Runner(CPU, torch.bfloat16, 16), torch.full(image.shape, math.nan)
+    with network.register_forward_pre_hook(refuse_once):
+        run_statistic_passes(network, Canvas(image), Canvas(output), facts, runner)
+    assert (runner.halvings, runner.redone) == (1, 0)
+    assert largest(output - untiled) <= 1e-5
+
+
 class Threads(Crew):
     """Two threads as the processes that share an image."""
 
@@ -347,22 +368,33 @@ class NormsBySize(Foreign):
 
 
 class NormOfPart(Foreign):
-    """A norm that sees no map of the network, but a part of what it is given."""
+    """A norm that sees no map of the network, but a part of what it is given, or more."""
+
+    def __init__(self, *padding):
+        super().__init__()
+        self.padding = padding
 
     def forward(self, image: Tensor) -> Tensor:
-        return image + F.instance_norm(image[..., 1:]).sum()
+        return image + F.instance_norm(F.pad(image, self.padding)).sum()
 
 
-@pytest.mark.parametrize("network", [NormsBySize(1, 2), NormsBySize(2, 1)])
-def test_norms_that_change_from_tile_to_tile_are_refused(network):
-    facts = Facts(0, 1, "spatial", 1)
+@pytest.mark.parametrize(
+    ("network", "facts"),
+    [
+        (NormsBySize(1, 2), Facts(0, 1, "spatial", 1)),
+        (NormsBySize(2, 1), Facts(0, 1, "spatial", 1)),
+        (NormOfPart(1, 1), Facts(8, 8, "spatial", 1)),  # 18/16 of one window, 26/24 of the next
+    ],
+)
+def test_norms_that_change_from_tile_to_tile_are_refused(network, facts):
     with pytest.raises(TilingError, match="norms of this network are others from tile to tile: run it whole"):
-        run_tiled(network.eval(), photograph(16, 24), 16, facts=facts)
+        run_tiled(network.eval(), photograph(16, 24), 16 - facts.radius, facts=facts)
 
 
-def test_a_norm_of_a_map_that_cannot_be_cut_is_refused():
-    with pytest.raises(TilingError, match=r"sees a map of 1 x 15/16 times the size of the image.* run it whole"):
-        run_tiled(NormOfPart().eval(), photograph(32, 32), 16, facts=Facts(0, 1, "spatial", 1))
+@pytest.mark.parametrize(("padding", "size"), [((-1, 0), "1 x 15/16"), ((0, 0, 0, 1), "17/16 x 1")])
+def test_a_norm_of_a_map_that_cannot_be_cut_is_refused(padding, size):
+    with pytest.raises(TilingError, match=f"sees a map of {size} times the size of the image.* run it whole"):
+        run_tiled(NormOfPart(*padding).eval(), photograph(32, 32), 16, facts=Facts(0, 1, "spatial", 1))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ LOCAL = {  # radius and stride
     "3 x 3": (conv, 1, 1),
     "dilated": (lambda: nn.Sequential(conv(dilation=4), nn.ReLU(), conv(dilation=8)), 12, 1),
     "gaps": (lambda: nn.Sequential(*(conv(dilation=48) for _ in range(3))), 144, 1),
+    "gaps to the left": (lambda: nn.Sequential(*aside(), *aside(), *aside()), 144, 1),
     "one wide gap": (lambda: conv(dilation=100), 100, 1),
     "even kernel": (lambda: nn.Sequential(nn.ZeroPad2d((0, 3, 1, 2)), nn.Conv2d(3, 3, 4)), 3, 1),
     "tall kernel": (lambda: nn.Conv2d(3, 3, (101, 1), padding=(50, 0)), 50, 1),
@@ -66,6 +67,10 @@ LOCAL = {  # radius and stride
     "residual unet": (lambda: ResidualUNet(width=2, depth=1, blocks=1), 7, 2),
     "upsampled unet": (lambda: UpsampledUNet(scale=8, width=2, depth=2), 3, 1),
 }
+
+
+def aside():
+    return nn.ZeroPad2d((0, 48, 0, 0)), nn.Conv2d(3, 3, (1, 2), dilation=48)
 
 
 def canvas(image, layer):
@@ -189,7 +194,7 @@ GLOBAL = {
         nn.AvgPool2d(8), Does(attention, conv()), nn.Upsample(scale_factor=8)
     ),
     "a norm that is none of torch's": lambda: Does(lambda image: image - image.mean((2, 3), keepdim=True)),
-    "fourier": lambda: Does(lambda image: torch.fft.irfft2(torch.fft.rfft2(image).real, s=image.shape[2:])),
+    "fourier": lambda: Does(lambda image: torch.fft.irfft2(torch.fft.rfft2(image).square(), s=image.shape[2:])),
     "pooling of rows": lambda: Does(lambda image: image - image.mean(2, keepdim=True)),
     "noise": lambda: Does(lambda image: image + torch.randn_like(image)),
 }
@@ -228,6 +233,7 @@ def remember(image, norm):
 def test_what_looks_at_the_whole_image_is_global(name):
     facts = probe(GLOBAL[name]().eval())
     assert (facts.norms, facts.beyond) == ("global", False)
+    assert facts.radius == 128  # what attention costs grows with the square of the image's size
 
 
 @pytest.mark.parametrize("name", UNFOLLOWED)

@@ -15,8 +15,10 @@ from tqdm.auto import tqdm
 from translate.data.images import ImageError, Picture, read_picture, write_picture
 from translate.data.large import is_large
 from translate.data.resize import reduce_picture
+from translate.data.windowed import InMemory
+from translate.data.windowed_write import write_windowed
 from translate.pipelines.inference.drawing_file import translate_drawing
-from translate.pipelines.inference.large_job import translate_large_file, translate_large_job
+from translate.pipelines.inference.large_job import routed, translate_large_file, translate_large_job
 from translate.pipelines.inference.pipeline import Pipeline, Prepared
 from translate.pipelines.inference.plan import (
     Job,
@@ -24,6 +26,7 @@ from translate.pipelines.inference.plan import (
     cleaned_name,
     final_name,
     is_planned,
+    is_written_by_windows,
     plan_file,
     plan_folder,
 )
@@ -77,13 +80,15 @@ def translate_folder(
     Raises:
         ImageError: `source` is no folder or holds no images, or an output would take the place of an input.
     """
-    options = options or Options()
+    options = routed(pipeline, options or Options())
     state = process_state()
     jobs = plan_folder(source, output, options)
     started = time.monotonic()
     watch = TileWatch(show=show_progress and state.is_main_process)
     pipeline = pipeline.with_tiling(pipeline.tiled.tiling, watch)
     settings = f"{pipeline.fingerprint()} {options.format} {options.quality} {options.size}"
+    if pipeline.tiled.tiling.map_dtype != torch.float32:
+        settings += f" maps in {pipeline.tiled.tiling.map_dtype}"
     outputs = frozenset(job.output for job in jobs)
     inputs = frozenset(job.source.resolve() for job in jobs)
     run = FolderRun(pipeline, options, Journal(output, state.process_index), settings, outputs, inputs)
@@ -121,8 +126,8 @@ def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Opti
     Raises:
         ImageError: the image cannot be read or the output cannot be written.
     """
-    options = options or Options()
-    if is_large(source):
+    options = routed(pipeline, options or Options())
+    if is_large(source, options.windows_from):
         return translate_large_file(pipeline, source, output, options, Crew.of_launch())
     if isinstance(pipeline, SketchToPhoto):
         return translate_drawing(pipeline, source, output, options)[0]
@@ -131,7 +136,10 @@ def translate_file(pipeline: Pipeline, source: Path, output: Path, options: Opti
     picture = pipeline.finish(pipeline.run(prepared.images), prepared)
     path = named or output / final_name(job, picture, options)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(picture, path, quality=options.quality)
+    if is_written_by_windows(path):
+        write_windowed(InMemory(picture), path)
+    else:
+        write_picture(picture, path, quality=options.quality)
     return path
 
 

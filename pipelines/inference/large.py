@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +34,9 @@ class LargeResult:
     tiles: TileReport | None
 
 
-def translate_large(pipeline: Pipeline, source: Path, output: Path, crew: Crew | None = None) -> LargeResult:
+def translate_large(
+    pipeline: Pipeline, source: str | Path, output: str | Path, crew: Crew | None = None
+) -> LargeResult:
     """Translate an image by windows: what the pipeline gives for the whole of it, in memory for one tile.
 
     Activation maps and the result are on disk while it runs, in the pipeline's scratch folder or that of the output,
@@ -49,15 +50,18 @@ def translate_large(pipeline: Pipeline, source: Path, output: Path, crew: Crew |
         ImageError: the image cannot be read or written, or the pipeline has settings that need it as a whole.
         TilingError: the network cannot run in tiles, or memory or disk are too small.
     """
-    crew = crew or Crew()
-    check_destination(output)
+    crew, source, output = crew or Crew(), Path(source), Path(output)
     tiling = pipeline.tiled.tiling
-    pipeline = pipeline.with_tiling(replace(tiling, scratch=tiling.scratch or output.parent))
-    with crew.together():
+    with crew.together():  # what fails in one process must not leave the others waiting for it
+        _check_apart(source, output)
+        check_destination(output)
+        pipeline = pipeline.with_tiling(replace(tiling, scratch=tiling.scratch or output.parent))
         opened = open_windowed(source)
     with opened as image:
-        _check(pipeline, image)
-        with _store(pipeline, image, crew) as store:
+        with crew.together():
+            _check(pipeline, image)
+            info, metadata = _described(pipeline, image)
+        with contextlib.closing(_Store(info, metadata, pipeline.tiled.tiling.folder, crew)) as store:
             report = _translate(pipeline, image, store, crew)
             with crew.together():
                 if crew.index == 0:
@@ -68,9 +72,11 @@ def translate_large(pipeline: Pipeline, source: Path, output: Path, crew: Crew |
 def _translate(pipeline: Pipeline, image: WindowedImage, store: _Store, crew: Crew) -> TileReport | None:
     generator, tiled = pipeline.generator, pipeline.tiled
     source, sink = _Windows(pipeline, image), _Finished(pipeline, image, store)
+    with crew.together():
+        own = side_for(generator, source, tiled.tiling, pipeline.device, streamed=True)
+        own = None if own is None else tiled.learnt(own)
     # One device may have less memory than another, and all must cut alike.
-    sides = crew.gather(side_for(generator, source, tiled.tiling, pipeline.device, streamed=True))
-    side = min((one for one in sides if one is not None), default=None)
+    side = min((one for one in crew.gather(own) if one is not None), default=None)
     if side is None or max(padded(source, generator).shape[2:]) <= side:
         with crew.together():
             if crew.index == 0:
@@ -93,9 +99,26 @@ def _translate(pipeline: Pipeline, image: WindowedImage, store: _Store, crew: Cr
     return report
 
 
+def _check_apart(source: Path, output: Path) -> None:
+    """Refuse an output that is the input, holds it, or lies in it. Raises ImageError."""
+    given, made = source.resolve(), output.resolve()
+    if given == made or made in given.parents or given in made.parents:
+        raise ImageError(
+            f"the output {output} is the input {source}, holds it or lies in it: give another place, inputs are not "
+            "overwritten"
+        )
+
+
+def needs_whole(pipeline: Pipeline) -> bool:
+    """Whether a pipeline does something to an image that it needs as a whole."""
+    if isinstance(pipeline, SuperResolution):
+        return pipeline.self_ensemble or pipeline.size != OutputSize(max_pixels=pipeline.size.max_pixels)
+    return isinstance(pipeline, SketchToPhoto)
+
+
 def _check(pipeline: Pipeline, image: WindowedImage) -> None:
     """Refuse what cannot be done window by window. Raises ImageError."""
-    advice = "save it as an ordinary picture of at most 67 megapixels for that"
+    advice = "save it as an ordinary picture for that, which is read whole"
     if isinstance(pipeline, SketchToPhoto):
         raise ImageError(
             f"drawings are not translated by windows, as their size is brought to the training's: {advice}"
@@ -104,7 +127,7 @@ def _check(pipeline: Pipeline, image: WindowedImage) -> None:
         return
     if image.info.has_alpha:
         raise ImageError(f"an image with alpha is not enlarged by windows: remove its alpha, or {advice}")
-    if pipeline.self_ensemble or pipeline.size != OutputSize(max_pixels=pipeline.size.max_pixels):
+    if needs_whole(pipeline):
         raise ImageError(
             f"an image that is read by windows is enlarged {pipeline.scale} times, without a self-ensemble: leave "
             f"--scale, --width, --height and --self-ensemble out, or {advice}"
@@ -178,31 +201,29 @@ class _Store:
         if self._alpha is not None:
             assert picture.alpha is not None
             self._alpha[region.slices] = picture.alpha[inside]
-        self._file.touched(picture.pixels.nbytes)
+        self._touch(picture)
 
     def read(self, rows: slice, columns: slice) -> Picture:
         assert self._pixels is not None
         alpha = None if self._alpha is None else self._alpha[rows, columns].copy()
         picture = Picture(self._pixels[rows, columns].copy(), alpha, self.metadata)
-        self._file.touched(picture.pixels.nbytes)
+        self._touch(picture)
         return picture
+
+    def _touch(self, picture: Picture) -> None:
+        height, width, channels = picture.pixels.shape
+        self._file.touched(height, width * channels * picture.pixels.itemsize)
 
     def close(self) -> None:
         self._pixels = self._alpha = None
         self._file.close()
 
 
-@contextmanager
-def _store(pipeline: Pipeline, image: WindowedImage, crew: Crew) -> Iterator[_Store]:
-    """A store for what the pipeline makes of an image."""
+def _described(pipeline: Pipeline, image: WindowedImage) -> tuple[PictureInfo, Metadata]:
+    """What the pipeline makes of an image, by the example of its first pixel."""
     scale = int(pipeline.generator.scale)  # type: ignore[arg-type]
     corner = pipeline.prepare(image.read(slice(0, 1), slice(0, 1)))
     small = pipeline.finish(torch.zeros(1, pipeline.output.channels, scale, scale), corner)
     info = replace(small.info, height=image.info.height * scale, width=image.info.width * scale)
     dpi = small.metadata.dpi
-    metadata = replace(small.metadata, dpi=(dpi[0] * scale, dpi[1] * scale)) if dpi else small.metadata
-    store = _Store(info, metadata, pipeline.tiled.tiling.folder, crew)
-    try:
-        yield store
-    finally:
-        store.close()
+    return info, replace(small.metadata, dpi=(dpi[0] * scale, dpi[1] * scale)) if dpi else small.metadata

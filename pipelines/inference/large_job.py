@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import uuid
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from translate.data.images import ImageError
 from translate.data.large import large_output_name
-from translate.pipelines.inference.large import translate_large
+from translate.pipelines.inference.large import needs_whole, translate_large
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.pipelines.inference.plan import Job, Options
 from translate.pipelines.journal import Journal, Record, checksum
@@ -44,6 +45,7 @@ def translate_large_job(
         The record, in the first process; None in the others.
     """
     started = time.monotonic()
+    room: Path | None = None
     try:
         check_options(options)
         with crew.together():
@@ -53,8 +55,10 @@ def translate_large_job(
                 done = None  # that place may now belong to another file
         if crew.gather(done is not None)[0]:
             return replace(done, status="skipped", seconds=None) if done else None
-        name = Path(job.output).name
-        aside = Path(crew.gather(str(journal.folder / f"aside-{uuid.uuid4().hex}-{name}"))[0])
+        room = Path(crew.gather(str(journal.folder / f"aside-{uuid.uuid4().hex}"))[0])  # the next run removes it
+        with crew.together():
+            room.mkdir(exist_ok=True)
+        aside = room / Path(job.output).name
         made = translate_large(pipeline, job.source, aside, crew)
         if crew.index != 0:
             return None
@@ -74,13 +78,22 @@ def translate_large_job(
         if crew.index != 0:
             return None
         return journal.failed(job.file, error)
+    finally:
+        if room is not None and crew.index == 0:
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def routed(pipeline: Pipeline, options: Options) -> Options:
+    """The options by which a TIFF of many pixels is read whole, as far as allowed, where they or the model need it."""
+    whole = options.size is not None or options.format is not None or options.quality is not None
+    return replace(options, windows_from=options.max_pixels + 1) if whole or needs_whole(pipeline) else options
 
 
 def check_options(options: Options) -> None:
     """Refuse what only pictures have that are read as a whole. Raises ImageError."""
     if options.size is not None:
         raise ImageError("--size reduces pictures that are read as a whole, this one is read by windows: leave it out")
-    if options.format not in (None, ".tif", ".tiff"):
+    if options.format is not None:
         raise ImageError(
             f"an image that is read by windows is written as TIFF or Zarr, not as {options.format}: leave --format out"
         )

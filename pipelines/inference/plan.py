@@ -9,6 +9,8 @@ from pathlib import Path
 from translate.data.folders import list_images
 from translate.data.images import FORMATS, MAX_PIXELS, ImageError, Picture, holds, lossless_suffix
 from translate.data.large import is_large, large_output_name
+from translate.data.windowed import MANY_PIXELS
+from translate.data.windowed_write import WRITTEN_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Options:
     max_pixels: an image with more is reported, not decoded.
     size: larger images are first reduced to this shorter side in pixels, so that they have the scale that the model
         was trained at; None leaves them as they are.
+    windows_from: pixels from which a TIFF is read and written by windows.
     """
 
     format: str | None = None
@@ -31,6 +34,7 @@ class Options:
     workers: int = 2
     max_pixels: int = MAX_PIXELS
     size: int | None = None
+    windows_from: int = MANY_PIXELS
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -58,7 +62,7 @@ class Job:
 def plan(root: Path, files: list[Path], options: Options) -> list[Job]:
     """Name every output: same place and name, another suffix where the kind changes; never two of one name."""
     named = {file: file.relative_to(root) for file in files}
-    large = {file for file in files if is_large(file)}
+    large = {file for file in files if is_large(file, options.windows_from)}
     wanted = {
         file: name.with_name(large_output_name(file))
         if file in large
@@ -106,13 +110,14 @@ def plan_file(source: Path, output: Path, options: Options) -> tuple[Job, Path |
         ImageError: the output is the input, or its suffix is unknown or contradicts the format asked for.
     """
     job = plan(source.parent, [source], options)[0]
-    named = None if output.is_dir() or not output.suffix else output
-    if named and named.suffix.lower() not in FORMATS:
+    zarr = output.suffix.lower() == ".zarr"
+    named = None if not output.suffix or (output.is_dir() and not zarr) else output
+    if named and named.suffix.lower() not in (*FORMATS, ".zarr"):
         raise ImageError(
-            f"the output {output} is of no known kind: give a name that ends in {', '.join(FORMATS)}, or a folder that "
-            "exists"
+            f"the output {output} is of no known kind: give a name that ends in {', '.join(FORMATS)} or .zarr, or a "
+            "folder that exists"
         )
-    if named and options.format and FORMATS[options.format] != FORMATS[named.suffix.lower()]:
+    if named and options.format and FORMATS[options.format] != FORMATS.get(named.suffix.lower()):
         raise ImageError(
             f"the output {output} is not of the format {options.format} that was asked for: give one of both"
         )
@@ -128,6 +133,11 @@ def final_name(job: Job, picture: Picture, options: Options) -> str:
     if options.format or holds(format, picture.pixels.dtype, alpha):
         return job.output
     return job.output + lossless_suffix(format, picture.pixels.dtype, alpha)
+
+
+def is_written_by_windows(path: Path) -> bool:
+    """Whether a picture of this name is a Zarr or an OME-TIFF."""
+    return path.name.lower().endswith(tuple(suffix for suffix in WRITTEN_SUFFIXES if suffix not in FORMATS))
 
 
 def cleaned_name(output: str) -> str:

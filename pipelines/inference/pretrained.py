@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from translate.model_folder import (
 from translate.pipelines.inference.tiles import Tiled, TileWatch
 from translate.processes import process_state
 from translate.sizes import translate_any_size
+from translate.tiling.facts import facts_of
 from translate.tiling.tiled import Tiling
 
 logger = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class Pretrained:
             try:
                 return self._run_whole(images.to(self.device))
             except RuntimeError as error:
-                side = self.tiled.after(error)
+                side = self.tiled.after(error, images)
         return self.tiled.run(self.generator, images, side, self.device, self.dtype)
 
     def _run_whole(self, images: Tensor) -> Tensor:
@@ -189,7 +190,7 @@ class Pretrained:
 
     def fingerprint(self) -> str:
         """Changes when the generator's weights or the config change."""
-        unused = {"training": True, "recipe": True, "data": True, "generators": {"__all__": {"tiling"}}}
+        unused: dict[str, Any] = {"training": True, "recipe": True, "data": True, "generators": {"__all__": {"tiling"}}}
         digest = hashlib.sha256(self.config.model_dump_json(exclude=unused).encode())
         digest.update(f"{self.name} {self.dtype}".encode())
         for name, tensor in self.generator.state_dict().items():
@@ -199,10 +200,11 @@ class Pretrained:
 
     def _saved_config(self) -> ModelConfig:
         """The config; without a folder that holds the other networks, of this generator alone."""
+        own = self.config.generators[self.name]
+        described = own if own.tiling else own.model_copy(update={"tiling": facts_of(self.generator)})
         if self.folder:
-            return self.config
-        only = {self.name: self.config.generators[self.name]}
-        return self.config.model_copy(update={"generators": only, "discriminators": {}})
+            return self.config.model_copy(update={"generators": self.config.generators | {self.name: described}})
+        return self.config.model_copy(update={"generators": {self.name: described}, "discriminators": {}})
 
 
 def best_device() -> torch.device:

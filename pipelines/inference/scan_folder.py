@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -241,7 +241,14 @@ def _make(run: ScanRun, scan: Scan, record: Record, started: float, bar: Any) ->
         for warning in derived.warnings:
             logger.warning("%s: %s", record.file, warning)
         seconds = round(time.monotonic() - started, 3)
-        told = replace(record, clipped=derived.clipped, warnings=list(derived.warnings) or None, seconds=seconds)
+        tiles = run.pipeline.tiled.watch.take()  # of its last slice
+        told = replace(
+            record,
+            clipped=derived.clipped,
+            warnings=list(derived.warnings) or None,
+            seconds=seconds,
+            tiles=asdict(tiles) if tiles else None,
+        )
         return run.journal.put(told, gather)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

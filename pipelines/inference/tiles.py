@@ -46,11 +46,15 @@ class TileWatch:
 
     Attributes:
         reports: of the images that ran in tiles since the last `take`.
+        largest: side of the tiles that the device had memory for, once it had too little for larger ones.
+        too_many: pixels of an image that the device had too little memory for as a whole, under "auto".
     """
 
     def __init__(self, *, show: bool = False) -> None:
         self.show = show
         self.reports: list[TileReport] = []
+        self.largest: int | None = None
+        self.too_many: int | None = None
         self._bar: tqdm | None = None
 
     def progress(self, share: float) -> None:
@@ -62,6 +66,8 @@ class TileWatch:
 
     def finish(self, report: TileReport) -> None:
         self.reports.append(report)
+        if report.halvings:
+            self.largest = report.tile
         self.close()
 
     def take(self) -> TileReport | None:
@@ -91,16 +97,25 @@ class Tiled:
 
     def side(self, generator: nn.Module, images: Tensor, device: torch.device) -> int | None:
         """The side of the tiles for (N, C, H, W), None where they are not cut."""
-        if self.tiling.tile == "auto" and images.shape[0] * images.shape[2] * images.shape[3] <= SMALL:
+        pixels = images.shape[0] * images.shape[2] * images.shape[3]
+        if self.tiling.tile == "auto" and pixels <= SMALL:
             return None
-        return side_for(generator, Held(images), self.tiling, device)
+        if self.tiling.tile == "auto" and self.watch.too_many is not None and pixels >= self.watch.too_many:
+            return self.learnt(AFTER_OUT_OF_MEMORY)
+        side = side_for(generator, Held(images), self.tiling, device)
+        return None if side is None else self.learnt(side)
 
-    def after(self, error: Exception) -> int:
+    def learnt(self, side: int) -> int:
+        """The side, or what the device had memory for before."""
+        return side if self.watch.largest is None else min(side, self.watch.largest)
+
+    def after(self, error: Exception, images: Tensor) -> int:
         """The side of the tiles after an error of the whole image; raises it where tiles are no help."""
         if self.tiling.tile != "auto" or not is_out_of_memory(error):
             raise error
         logger.warning("the image is too large for the device as a whole: going on in tiles")
-        return AFTER_OUT_OF_MEMORY
+        self.watch.too_many = images.shape[0] * images.shape[2] * images.shape[3]
+        return self.learnt(AFTER_OUT_OF_MEMORY)
 
     def run(self, generator: nn.Module, images: Tensor, side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The output (N, C', scale * H, scale * W), float32 on the CPU. Raises TilingError."""

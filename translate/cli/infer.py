@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
     parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
     parser.add_argument("--workers", metavar="N", type=int, help="threads that decode, and that encode (2)")
-    parser.add_argument("--max-pixels", metavar="N", type=int, help="largest width x height read or made (300 million)")
+    parser.add_argument(
+        "--max-pixels", metavar="N", type=int, help="largest width x height read or made as a whole (300 million)"
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
     infer_tiles.add_arguments(parser)
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
@@ -86,6 +88,7 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
     from translate.pipelines.inference.super_resolution import OutputSize
     from translate.pipelines.inference.tiles import TileWatch
+    from translate.processes import process_state
 
     format = options.format and "." + options.format.lower().lstrip(".")
     largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
@@ -97,18 +100,20 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     if infer_scans.holds(options):
         return infer_scans.infer_scans(options, infer_scans.scan_options(options), _load_for_scans(options))
     infer_scans.refuse_given(options, infer_scans.FOR_SCANS, "it holds no scans, and this is for scans")
-    pipeline = infer_drawings.drawing_pipeline(_enlarging(load(options), options, size), options)
+    pipeline = load(options).with_tiling(infer_tiles.tiling_of(options))
+    pipeline = infer_drawings.drawing_pipeline(_enlarging(pipeline, options, size), options)
     hint_at_scale(pipeline, options.size)
     if options.input.is_dir() and not is_large(options.input):
         if options.output.is_file():
             raise ImageError(f"{options.output} is a file, but {options.input} is a folder: give an output folder")
         return translate_folder(pipeline, options.input, options.output, how, show_progress=not options.json)
-    if isinstance(pipeline, SketchToPhoto):
-        return infer_drawings.infer_drawing(pipeline, options, how)
-    with TileWatch(show=not options.json) as watch:
+    with TileWatch(show=not options.json and process_state().is_main_process) as watch:
         pipeline = pipeline.with_tiling(pipeline.tiled.tiling, watch)
-        written = translate_file(pipeline, options.input, options.output, how)
-    summary = {"files": 1, "done": 1, "skipped": 0, "failed": 0, "output": str(written)}
+        if isinstance(pipeline, SketchToPhoto) and not options.input.is_dir():
+            summary = infer_drawings.infer_drawing(pipeline, options, how)
+        else:
+            written = translate_file(pipeline, options.input, options.output, how)
+            summary = {"files": 1, "done": 1, "skipped": 0, "failed": 0, "output": str(written)}
     tiles = watch.take()
     return summary | ({"tiles": asdict(tiles)} if tiles else {})
 
@@ -118,8 +123,7 @@ def load(options: argparse.Namespace) -> Any:
     from translate.pipelines.inference.load import load_pipeline
 
     check_device(options.device)
-    pipeline = load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
-    return pipeline.with_tiling(infer_tiles.tiling_of(options))
+    return load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
 
 
 def _load_for_scans(options: argparse.Namespace) -> Any:

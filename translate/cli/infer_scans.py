@@ -38,13 +38,14 @@ def holds(options: argparse.Namespace) -> bool:
     Raises:
         CheckpointError: there is no such model.
     """
+    from translate.data.large import is_large
     from translate.data.scan_folder import holds_scans
     from translate.model_folder import find_model, read_config
     from translate.pipelines.inference.pretrained import task_of
 
     return (
         options.units is not None
-        or holds_scans(options.input)
+        or (not is_large(options.input) and holds_scans(options.input))
         or task_of(read_config(find_model(options.model))) == "scan_denoising"
     )
 

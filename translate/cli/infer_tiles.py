@@ -8,7 +8,9 @@ from translate.cli import CommandError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    tiles = parser.add_argument_group("for images that do not fit on the device (the result is the same)")
+    tiles = parser.add_argument_group(
+        "for images that do not fit on the device (the result is the same but for rounding)"
+    )
     tiles.add_argument(
         "--tile", metavar="N", default="auto", help="side of the tiles in pixels; off; auto (default) measures memory"
     )
@@ -16,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--map-memory", metavar="GIB", type=float, help="of activation maps in memory, the rest is on disk (half)"
     )
     tiles.add_argument(
-        "--map-precision", choices=["fp32", "fp16"], default="fp32", help="of activation maps; fp16 is half as large"
+        "--map-precision",
+        choices=["fp32", "fp16"],
+        default="fp32",
+        help="of activation maps; fp16 takes half the space and changes the result a little",
     )
     tiles.add_argument("--scratch", metavar="DIR", type=Path, help="folder for activation maps on disk")
 

@@ -90,8 +90,9 @@ class Tiles:
             begin, share: where the progress of the whole stands, and what this adds to it.
         """
         pixels, every = 0, self.grid.height * self.grid.width
+        cores = self.grid.cores(self.crew.smallest(self.runner.side))
         with self.crew.together():
-            for core, values in self.runner.each(self.crew.mine(self.grid.cores(self.runner.side)), work):
+            for core, values in self.runner.each(self.crew.mine(cores), work):
                 take(core, values)
                 pixels += core.height * core.width
                 self.runner.progress(min(begin + share * pixels * self.crew.count / every, 1.0))

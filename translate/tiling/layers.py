@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -40,16 +41,22 @@ def stream_layers(
     try:
         for stage in plan.stages:
             last = stage is plan.stages[-1]
-            target = sink if last else store.make(plan.nodes[stage.target].shape)
+            target = sink if last else store.make(plan.nodes[stage.target].shape) if stage.target else _Nowhere()
             run.stage(stage, target, done / total, stage.work / total)
             done += stage.work
-            if not last:
+            if not last and stage.target:
                 run.maps[stage.target] = target  # type: ignore[assignment]
             for index in stage.released:
                 if index:
                     store.release(run.maps.pop(index))  # type: ignore[arg-type]
     finally:
         store.close()
+
+
+class _Nowhere:
+    """Takes what is there already."""
+
+    def write(self, region: Region, values: Tensor) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -66,25 +73,31 @@ class _Streaming:
         node = self.plan.nodes[stage.target]
         norms = self._norms_of(stage.target)
         whole = self.crew.count == 1 and self.runner.device.type == "cpu" and takes_whole(target, norms.values())
-        parts: dict[int, list[Moments]] = {index: [] for index in norms}
+        sums: dict[int, Moments] = {}
+        latest: dict[int, Moments] = {}  # of the tile that was computed last
         height, width = node.shape[2:]
-        side = max(round(self.runner.side * stage.side), 1)
+        side = max(round(self.crew.smallest(self.runner.side) * stage.side), 1)
         pixels = 0
+
+        def work(region: Region) -> Tensor:
+            values = self._evaluate(stage, region)
+            for index, norm in norms.items() if not whole else ():
+                latest[index] = Moments.of(values.float().reshape(len(values), norm.groups, -1))
+            return values
+
         with self.crew.together():
-            mine = self.crew.mine(cover(height, width, side))
-            for region, values in self.runner.each(mine, lambda region: self._evaluate(stage, region)):
-                for index in norms if not whole else ():
-                    groups = values.float().reshape(len(values), norms[index].groups, -1)
-                    parts[index].append(Moments.of(groups))
+            for region, values in self.runner.each(self.crew.mine(cover(height, width, side)), work):
                 target.write(region, values)
+                for index, own in latest.items():
+                    sums[index] = sums[index].merge(own) if index in sums else own
                 pixels += region.height * region.width
-                self.runner.progress(min(done + share * pixels * self.crew.count / (height * width), 1.0))
+                self.runner.progress(min(done + share * min(pixels * self.crew.count / (height * width), 1.0), 1.0))
         for index, norm in norms.items():
             if whole:
                 self.norms[index] = Normalisation.of_map(target, norm)  # type: ignore[arg-type]
                 continue
-            everybody = [one for own in self.crew.gather(_summed(parts[index])) for one in own]
-            self.norms[index] = Normalisation.of_moments(merged(everybody), norm, node.shape[1], self.runner.device)
+            everybody = merged(one for one in self.crew.gather(sums.get(index)) if one is not None)  # some had no tile
+            self.norms[index] = Normalisation.of_moments(everybody, norm, node.shape[1], self.runner.device)
 
     def _norms_of(self, target: int) -> dict[int, SpatialNorm]:
         """The norms that look at a map."""
@@ -103,7 +116,8 @@ class _Streaming:
         uses = _uses(stage, nodes)
         for index in stage.nodes:
             node, operation = nodes[index], operations[index]
-            assert operation is not None
+            if operation is None:  # the image, for its statistics
+                continue
             have = operation.needs(needed[index])
             inputs = [tiles[one][(..., *have.within(needed[one]))] for one in node.inputs]
             for one in node.inputs:
@@ -128,14 +142,6 @@ def _uses(stage: Stage, nodes: Sequence[Node]) -> dict[int, int]:
     return uses
 
 
-def _precision(node: Node, runner: Runner) -> torch.autocast:
-    """The network's own precision at this place: on the whole as the runner has it."""
-    enabled = torch.is_autocast_enabled(runner.device.type) and not node.exact
-    return torch.autocast(
-        runner.device.type, torch.bfloat16 if runner.dtype == torch.float32 else runner.dtype, enabled
-    )
-
-
-def _summed(parts: list[Moments]) -> list[Moments]:
-    """One for all, or none for none: a process may have had no tile."""
-    return [merged(parts)] if parts else []
+def _precision(node: Node, runner: Runner) -> AbstractContextManager[object]:
+    """The precision of the runner, but where the network itself asks for that of its weights."""
+    return torch.autocast(runner.device.type, enabled=False) if node.exact else nullcontext()

@@ -107,7 +107,7 @@ class Lockstep(TorchDispatchMode):
         return Pair(one, other)
 
     def _settle(self, one: Tensor, other: Tensor, pairs: Sequence[Pair]) -> None:
-        if one.is_floating_point() and one.numel():
+        if (one.is_floating_point() or one.is_complex()) and one.numel():
             self.settle(one, other, pairs)
 
 
@@ -133,6 +133,8 @@ class Spread(Lockstep):
         if moved.all():
             shares = [float(differs(pair.one, pair.other).float().mean()) for pair in pairs if pair.numel()]
             self.jumped |= max(shares) < 1 / 4
+        if one.is_complex():
+            return
         one.uniform_(0.25, 0.75, generator=self.random)
         other.uniform_(6, 12, generator=self.random).mul_(moved).add_(one)
 
@@ -148,7 +150,7 @@ class Level(Lockstep):
     """Brings both tensors to mean 0 and variance 1 of the first, by the same two numbers."""
 
     def settle(self, one: Tensor, other: Tensor, pairs: Sequence[Pair]) -> None:
-        if torch.equal(one, other):
+        if one.is_complex() or torch.equal(one, other):
             return
         mean, deviation = one.mean(), one.std(correction=0)
         if deviation > 0:
@@ -158,7 +160,7 @@ class Level(Lockstep):
 
 def differs(one: Tensor, other: Tensor) -> Tensor:
     """Where two tensors of one shape are not the same but for rounding in float64. Not a number differs."""
-    if not one.is_floating_point():
+    if not one.is_floating_point() and not one.is_complex():
         return one != other
     largest = one.abs().nan_to_num_(0, 0, 0).max() if one.numel() else 0
     return (one != other) & ~((one - other).abs() <= 1e-9 * largest)

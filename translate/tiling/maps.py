@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import mmap
 import os
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor
 
 from translate.tiling.errors import TilingError
+from translate.tiling.memory import give_back_freed
 from translate.tiling.regions import Region, Sink, Source
 from translate.tiling.runner import Crew
 
 Shape = tuple[int, int, int, int]  # N, C, H, W
-RESIDENT = 2**26  # bytes of a map on disk that are touched before its pages are given back
+RESIDENT = 2**24  # bytes of a map on disk that are touched before its pages are given back
 LARGEST_FP16 = 65504.0
 
 
@@ -44,6 +46,7 @@ class MappedFile:
     """
 
     def __init__(self, size: int, folder: Path, crew: Crew) -> None:
+        give_back_freed()
         self._touched = 0
         path = Path(crew.gather(str(folder / f".{uuid.uuid4().hex}.map"))[0])
         try:
@@ -61,13 +64,14 @@ class MappedFile:
         """A part of the file, which lets go of it before `close`."""
         return np.ndarray(shape, dtype, self._mapped, offset)
 
-    def touched(self, count: int) -> None:
+    def touched(self, rows: int, each: int) -> None:
         """Give pages back now and then: they stay in the file, and would count as memory of this process.
 
         Args:
-            count: bytes that were read or written.
+            rows: that were read or written, apart from each other.
+            each: bytes of one.
         """
-        self._touched += count
+        self._touched += rows * (-(-each // mmap.PAGESIZE) + 1) * mmap.PAGESIZE
         if self._touched > RESIDENT and hasattr(self._mapped, "madvise"):  # not on Windows
             self._mapped.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
@@ -115,7 +119,7 @@ class DiskMap:
         assert self._values is not None
         rows, columns = region.slices
         values = torch.from_numpy(self._values[..., rows, columns].astype(np.float32))
-        self._file.touched(values.numel() * 4)
+        self._touch(region)
         return values
 
     def write(self, region: Region, values: Tensor) -> None:
@@ -123,7 +127,12 @@ class DiskMap:
         rows, columns = region.slices
         dtype = torch.float16 if self._values.dtype == np.float16 else torch.float32
         self._values[..., rows, columns] = _checked(values, dtype).float().cpu().numpy()
-        self._file.touched(values.numel() * 4)
+        self._touch(region)
+
+    def _touch(self, region: Region) -> None:
+        assert self._values is not None
+        n, channels = self.shape[:2]
+        self._file.touched(n * channels * region.height, region.width * self._values.itemsize)
 
     def release(self) -> None:
         self._values = None
@@ -197,7 +206,9 @@ def _reserve(path: Path, size: int) -> None:
                 if shutil.disk_usage(path.parent).free < size:
                     raise OSError("no space left")
     except OSError as error:
+        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+        advice = ", keep maps in float16, or allow them more memory (--map-memory)" if full else ""
         raise TilingError(
-            f"{path.parent} has no room for an activation map of {size / 2**30:.2f} GiB ({error.strerror or error}): "
-            "choose another folder (--scratch), keep maps in float16, or allow them more memory (--map-memory)"
+            f"a file of {size / 2**30:.2f} GiB for what is kept while the image is translated cannot be made in "
+            f"{path.parent} ({error.strerror or error}): choose another folder (--scratch){advice}"
         ) from None

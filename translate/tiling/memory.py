@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -17,6 +20,7 @@ from translate.tiling.trace import Node
 BYTES = 4  # of a float32
 WORKSPACE = 1.5  # what convolutions need besides their input and output, by experience
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 STATUS = Path("/proc/self/status")
 
 
@@ -40,6 +44,16 @@ def peak_memory(device: torch.device) -> int:
         return int(lines["VmHWM"].removesuffix("kB")) * 1024
     memory = psutil.Process().memory_info()
     return int(getattr(memory, "peak_wset", memory.rss))  # Windows knows its peak, macOS what there is now
+
+
+@cache
+def give_back_freed() -> None:
+    """Let the C library give large blocks back to the system as soon as they are free, where it is glibc.
+
+    It would keep blocks of up to 32 MiB for later, and tiles have so many sizes that 100 MiB and more lie idle.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another system, another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 def whole_bytes(nodes: list[Node]) -> int:

@@ -32,28 +32,30 @@ class Operation(Protocol):
 
 @dataclass(frozen=True)
 class Pointwise:
-    """A function that is called as the network calls it, with the tile in place of the map."""
+    """A function that is called as the network calls it, with the tile in place of the map.
+
+    dense: whether the tile must be one piece of memory: torch's batch norm rounds in another way where it is not.
+    """
 
     node: Node
+    dense: bool = False
 
     def needs(self, region: Region) -> Region:
         return region
 
     def run(self, inputs: Sequence[Tensor], have: Region, region: Region) -> Tensor:
-        given = iter(inputs)
+        given = iter([one.contiguous() for one in inputs] if self.dense else inputs)
         rows, columns = region.slices
 
         def of_tile(one: Any) -> Any:
             if isinstance(one, Value):
                 return next(given)
-            if isinstance(one, Tensor) and one.ndim == 4 and one.shape[-2:] == self.node.shape[-2:]:
+            if isinstance(one, Tensor) and one.ndim >= 2 and one.shape[-2:] == self.node.shape[-2:]:
                 return one[..., rows, columns]  # a map of its own, such as the noise of dropout
             return one
 
         assert self.node.function is not None
         arguments, options = replaced(self.node.arguments, of_tile), replaced(self.node.options, of_tile)
-        if "inplace" in options:  # another function may need the same input
-            options["inplace"] = False
         result: Tensor = self.node.function(*arguments, **options)
         return result
 
@@ -155,8 +157,7 @@ class TransposedConvolution:
 class Padding:
     """F.pad of rows and columns: at the true borders only.
 
-    mode: "constant", "reflect" (2 1 | 0 1 2), "replicate" (0 0 | 0 1 2), "circular" (H-2 H-1 | 0 1 2) or "symmetric"
-        (1 0 | 0 1 2).
+    mode: "constant", "reflect" (2 1 | 0 1 2), "replicate" (0 0 | 0 1 2) or "symmetric" (1 0 | 0 1 2).
     """
 
     before: tuple[int, int]
@@ -258,8 +259,11 @@ def operation_of(node: Node, nodes: Sequence[Node]) -> Operation:
         _, kernel, scale = _bound(node, image=None, kernel=None, scale=None)
         return BicubicEnlargement(kernel, scale, sizes.pop())
     if name in _MAKERS:
+        _require(len(node.inputs) == 1 and isinstance(next(iter(node.arguments), None), Value), node, "of one map")
         return _MAKERS[name](node, nodes[node.inputs[0]].shape)
     _require(sizes == {node.shape[-2:]}, node, "of maps of one size")
+    dtypes = {one for one in _leaves((node.arguments, tuple(node.options.values()))) if isinstance(one, torch.dtype)}
+    _require(dtypes <= {torch.float32}, node, "in float32")
     constants = [one for one in _leaves((node.arguments, tuple(node.options.values()))) if isinstance(one, Tensor)]
     spread = {one.shape[-2:] for one in constants if one.numel() > 1 and name != "prelu"}
     _require(spread <= {node.shape[-2:], (1, 1)}, node, "with constants for channels or for the whole map")
@@ -276,6 +280,8 @@ def _convolution(node: Node, shape: Shape) -> Operation:
         before, after = (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
     else:
         before = after = (0, 0) if padding == "valid" else pair(padding)
+    reach = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
+    _require(before[0] <= reach[0] and before[1] <= reach[1], node, "with no more padding than its kernel reaches over")
     return Convolution(weight, bias, stride, before, after, dilation, groups, shape[2:])
 
 
@@ -288,13 +294,17 @@ def _transposed(node: Node, shape: Shape) -> Operation:
 def _padding(node: Node, shape: Shape) -> Operation:
     _, pad, mode, value = _bound(node, input=None, pad=None, mode="constant", value=None)
     left, _, top, _ = (*pad, 0, 0)[:4]
+    _require(mode in ("constant", "reflect", "replicate"), node, "by what is near: a tile would need the other border")
     return Padding((top, left), mode, value or 0.0, shape[2:])
 
 
 def _interpolation(node: Node, shape: Shape) -> Operation:
-    _, _, _, mode = _bound(node, input=None, size=None, scale_factor=None, mode="nearest")[:4]
+    _, _, by, mode = _bound(node, input=None, size=None, scale_factor=None, mode="nearest")
     factors = [Fraction(out, given) for out, given in zip(node.shape[2:], shape[2:], strict=True)]
-    _require(mode == "nearest" and all(f.denominator == 1 for f in factors), node, "by nearest neighbour, n times")
+    whole = all(factor.denominator == 1 for factor in factors) and all(
+        float(one).is_integer() for one in _leaves(by or 1)
+    )
+    _require(mode == "nearest" and whole, node, "by nearest neighbour, n times")
     rows, columns = (int(factor) for factor in factors)
     return Enlargement((rows, columns), lambda values: F.interpolate(values, scale_factor=(rows, columns)))
 
@@ -327,7 +337,7 @@ def _instance_norm(node: Node, shape: Shape) -> Operation:
 def _batch_norm(node: Node, shape: Shape) -> Operation:
     training = _bound(node, input=None, mean=None, var=None, weight=None, bias=None, training=False)[5]
     _require(not training, node, "with running statistics")
-    return Pointwise(node)
+    return Pointwise(node, dense=True)
 
 
 def _dropout(node: Node, shape: Shape) -> Operation:
@@ -364,8 +374,6 @@ def _leaves(given: Any) -> list[Any]:
 def _inside(place: int, size: int, mode: str) -> int:
     if mode == "replicate":
         return min(max(place, 0), size - 1)
-    if mode == "circular":
-        return place % size
     edge = 1 if mode == "symmetric" else 0
     if place < 0:
         return -place - edge

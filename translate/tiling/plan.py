@@ -28,7 +28,7 @@ LARGEST_REACH = 1 / 20  # of a tile's side: how far beyond it a stage may comput
 class Stage:
     """A map that is made tile by tile of maps that are there.
 
-    target: the node that it is the result of.
+    target: the node that it is the result of; 0 where only the statistics of the image are taken, for a norm of it.
     nodes: what is computed for it, in order; the last is the target.
     sources: the maps that are read.
     released: maps that no later stage needs.
@@ -58,7 +58,9 @@ class Plan:
         return any(isinstance(operation, SpatialNorm) for operation in self.operations)
 
 
-def make_plan(network: nn.Module, shape: Shape, side: int, device: torch.device) -> Plan:
+def make_plan(
+    network: nn.Module, shape: Shape, side: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Plan:
     """Cut a network into stages, for an image (N, C, H, W) and tiles of `side` pixels.
 
     Maps are kept where a norm needs the statistics of the whole, and where a stage would otherwise compute too much
@@ -68,11 +70,14 @@ def make_plan(network: nn.Module, shape: Shape, side: int, device: torch.device)
         Untraceable: the network does something that tiles do not know.
         ValueError: it refuses the shape.
     """
-    nodes = trace(network, shape, device)
+    nodes = trace(network, shape, device, dtype)
     operations = [operation_of(node, nodes) if node.function else None for node in nodes]
     kept = _kept_for_reach(nodes, operations, side)
     _keep_shared(nodes, operations, kept)
-    return Plan(nodes, operations, _stages(nodes, operations, sorted(kept - {0})))
+    of_image = {
+        0 for node, one in zip(nodes, operations, strict=True) if isinstance(one, SpatialNorm) and 0 in node.inputs
+    }
+    return Plan(nodes, operations, _stages(nodes, operations, sorted(kept - {0} | of_image)))
 
 
 def needed_regions(
@@ -200,7 +205,7 @@ def _part(target: int, nodes: Sequence[Node], kept: set[int]) -> tuple[tuple[int
         inside.add(index)
         for one in nodes[index].inputs:
             (sources.add if one in kept else waiting.append)(one)
-    return tuple(sorted(inside)), tuple(sorted(sources))
+    return tuple(sorted(inside)), tuple(sorted(sources)) or (target,)  # the image itself
 
 
 def _weight(target: int, indices: Sequence[int], nodes: Sequence[Node]) -> float:

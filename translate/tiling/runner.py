@@ -135,6 +135,10 @@ class Crew:
         """Everybody's value, in order of the processes."""
         return [value] if self.count == 1 else gather_object([value])
 
+    def smallest(self, number: int) -> int:
+        """The smallest of everybody's numbers, such as the sides of tiles: all must cut alike."""
+        return min(self.gather(number))
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """What all processes do before any goes on. If it fails in one, it fails in all, and none waits for ever.

@@ -47,6 +47,7 @@ TRANSPOSED: dict[str, Any] = {  # arguments of conv_transpose2d
     "groups": 1,
     "dilation": 1,
 }
+ALIASES = {"contiguous", "to", "float", "detach", "dropout", "__getitem__"}  # may give the memory that they are given
 ASKING = {"__get__", "size", "dim", "numel", "__len__", "is_floating_point", "is_contiguous", "element_size"}
 
 

@@ -19,7 +19,7 @@ from translate.tiling.layers import stream_layers
 from translate.tiling.maps import MapStore
 from translate.tiling.memory import bytes_per_pixel, free_memory, peak_memory, tile_bytes, whole_bytes
 from translate.tiling.passes import run_statistic_passes
-from translate.tiling.plan import halo_cost, in_one_stage, make_plan
+from translate.tiling.plan import Plan, halo_cost, in_one_stage, make_plan
 from translate.tiling.probe import Facts, probe
 from translate.tiling.regions import Region, Sink, Source
 from translate.tiling.runner import Crew, Runner
@@ -56,18 +56,18 @@ class Tiling:
     def __post_init__(self) -> None:
         number = isinstance(self.tile, int) and not isinstance(self.tile, bool)
         if self.tile not in ("auto", None) and not (number and self.tile >= 8):  # type: ignore[operator]
-            raise TilingError(f"a tile is a number of pixels from 8 on, 'auto' or None (off), got {self.tile!r}")
-        if self.map_memory is not None and self.map_memory < 0:
-            raise TilingError(f"map_memory must be 0 bytes or more, got {self.map_memory}: 0 keeps maps on disk")
+            raise TilingError(f"a tile is a number of pixels from 8 on, 'auto' or off (None), got {self.tile!r}")
+        if self.map_memory is not None and not (isinstance(self.map_memory, int) and self.map_memory >= 0):
+            raise TilingError(f"map_memory is a number of bytes, 0 or more, got {self.map_memory!r}: 0 is all on disk")
         if self.map_dtype not in (torch.float32, torch.float16):
             raise TilingError(f"maps are float32 or float16, got {self.map_dtype}: float32 is exact")
-        if self.scratch is not None and not self.scratch.is_dir():
-            raise TilingError(f"the scratch folder {self.scratch} is not there: create it first")
+        if self.scratch is not None and not Path(self.scratch).is_dir():
+            raise TilingError(f"the scratch folder {self.scratch} is no folder: create it first")
 
     @property
     def folder(self) -> Path:
         """For what is kept on disk while it runs."""
-        return self.scratch or Path(tempfile.gettempdir())
+        return Path(self.scratch or tempfile.gettempdir())
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TileReport:
     tile: its side in the end, None where the image was not cut.
     redone: tiles that were not finite in low precision and were done again in float32.
     map_memory, map_disk: most bytes of activation maps that were there at once.
-    peak_memory: most bytes that the process has had, on the device; on a CPU all that it has ever had.
+    peak_memory: most bytes of a GPU for this image; on a CPU most bytes of the process so far, libraries included.
     """
 
     method: Method
@@ -217,12 +217,16 @@ class _Run:
 
 def _run(generator: nn.Module, source: Padded, sink: Cut, run: _Run) -> Method:
     """Translate by the cheapest method that is exact, and say which it was. Raises TilingError where there is none."""
-    side = run.runner.side
-    try:
-        plan = make_plan(generator, source.shape, side, run.runner.device)
-    except Untraceable as error:
-        logger.debug("no layer streaming: %s", error)
-        facts = run.facts or probe(generator)
+    side, facts = run.runner.side, run.facts
+    plan: Plan | None = None
+    with run.crew.together():
+        try:
+            plan = make_plan(generator, source.shape, side, run.runner.device, run.runner.dtype)
+        except Untraceable as error:
+            logger.debug("no layer streaming: %s", error)
+            facts = facts or probe(generator)
+    if plan is None:
+        assert facts is not None
         if facts.norms == "spatial":
             run_statistic_passes(generator, source, sink, facts=facts, runner=run.runner, crew=run.crew)
             return "statistics"
