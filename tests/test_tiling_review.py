@@ -201,7 +201,7 @@ def test_what_the_device_had_no_memory_for_is_not_tried_again_with_the_next_imag
     original, tried = Runner._finite, []
 
     def small(self, region, work):
-        if region.height * region.width > 2 * 40 * 40 * 4:
+        if self.side > 32:
             tried.append(region)
             raise torch.OutOfMemoryError("not enough memory")
         return original(self, region, work)
