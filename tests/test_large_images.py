@@ -497,11 +497,12 @@ def test_two_processes_share_each_large_image_and_a_damaged_one_stops_neither(mi
 
 # The process sends itself a signal at the n-th tile, or at the n-th window of the result.
 PROGRAM = """
-import os, sys
+import os, signal, sys
 from translate.cli import main
 from translate.pipelines.inference.large import _Store
 from translate.tiling.runner import Runner
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 number, place, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 owner, name = {"tile": (Runner, "_finite"), "window": (_Store, "read")}[place]
 original = getattr(owner, name)
