@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from translate.tiling.maps import MapStore
 from translate.tiling.moments import Moments, merged
 from translate.tiling.normalisation import Normalisation, takes_whole
-from translate.tiling.operations import SpatialNorm
+from translate.tiling.operations import Convolution, Pointwise, SpatialNorm, TransposedConvolution
 from translate.tiling.plan import Plan, Stage, needed_regions
 from translate.tiling.regions import Region, Sink, Source, cover
 from translate.tiling.runner import Crew, Runner
@@ -59,6 +60,9 @@ class _Nowhere:
     def write(self, region: Region, values: Tensor) -> None: ...
 
 
+LARGEST_BLOCK = 2**22  # values, 16 MiB: on a CPU larger ones are slower, and a tile is never more
+
+
 @dataclass(frozen=True)
 class _Streaming:
     plan: Plan
@@ -76,7 +80,7 @@ class _Streaming:
         sums: dict[int, Moments] = {}
         latest: dict[int, Moments] = {}  # of the tile that was computed last
         height, width = node.shape[2:]
-        side = max(round(self.crew.smallest(self.runner.side) * stage.side), 1)
+        side = self._side(stage, self.crew.smallest(self.runner.side))
         pixels = 0
 
         def work(region: Region) -> Tensor:
@@ -99,6 +103,14 @@ class _Streaming:
             everybody = merged(one for one in self.crew.gather(sums.get(index)) if one is not None)  # some had no tile
             self.norms[index] = Normalisation.of_moments(everybody, norm, node.shape[1], self.runner.device)
 
+    def _side(self, stage: Stage, side: int) -> int:
+        """Of a stage's tiles, for tiles of this side of the image."""
+        own = max(round(side * stage.side), 1)
+        if self.runner.device.type != "cpu":
+            return own
+        images = self.plan.nodes[0].shape[0]
+        return max(min(own, math.isqrt(int(LARGEST_BLOCK / (images * stage.values)))), 1)
+
     def _norms_of(self, target: int) -> dict[int, SpatialNorm]:
         """The norms that look at a map."""
         every = zip(self.plan.nodes, self.plan.operations, strict=True)
@@ -114,6 +126,7 @@ class _Streaming:
         needed = needed_regions(stage.nodes, region, nodes, operations)
         tiles = {index: self.maps[index].read(needed[index]).to(self.runner.device) for index in stage.sources}
         uses = _uses(stage, nodes)
+        owned = {index for index in stage.sources if index}  # tiles that are no one else's memory; maps give copies
         for index in stage.nodes:
             node, operation = nodes[index], operations[index]
             if operation is None:  # the image, for its statistics
@@ -124,11 +137,17 @@ class _Streaming:
                 uses[one] -= 1
                 if not uses[one]:
                     del tiles[one]
+            # A tile that nothing reads any more is overwritten: large new blocks cost more than the arithmetic.
+            last = len(node.inputs) == 1 and node.inputs[0] in owned and not uses[node.inputs[0]]
             if isinstance(operation, SpatialNorm):
-                tiles[index] = self.norms[index].apply(inputs[0])
+                tiles[index] = self.norms[index].apply(inputs[0], overwrite=last)
             else:
+                if isinstance(operation, Pointwise):
+                    operation = replace(operation, overwrite=last)
                 with _precision(node, self.runner):
                     tiles[index] = operation.run(inputs, have, needed[index])
+            if last or isinstance(operation, Convolution | TransposedConvolution | SpatialNorm):
+                owned.add(index)
             del inputs
         return tiles[stage.target]
 

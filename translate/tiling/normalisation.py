@@ -57,10 +57,12 @@ class Normalisation:
             shift = (norm.bias.double() - scale.double() * mean.double()).float()[..., None, None]
         return cls(mean[..., None, None], scale[..., None, None], shift)
 
-    def apply(self, values: Tensor) -> Tensor:
-        if self.shift is None:
-            return (values.float() - self.mean).mul_(self.scale)
-        return torch.addcmul(self.shift, values.float(), self.scale)
+    def apply(self, values: Tensor, *, overwrite: bool = False) -> Tensor:
+        """The norm of values (N, C, h, w), float32, in their memory if they may be overwritten."""
+        values = values.float()
+        if self.shift is not None:
+            return torch.addcmul(self.shift, values, self.scale)
+        return (values.sub_(self.mean) if overwrite else values - self.mean).mul_(self.scale)
 
 
 def takes_whole(target: Sink, norms: Collection[SpatialNorm]) -> bool:

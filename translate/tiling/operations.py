@@ -35,10 +35,12 @@ class Pointwise:
     """A function that is called as the network calls it, with the tile in place of the map.
 
     dense: whether the tile must be one piece of memory: torch's batch norm rounds in another way where it is not.
+    overwrite: whether the result may take the memory of the tile, where the function can do that.
     """
 
     node: Node
     dense: bool = False
+    overwrite: bool = False
 
     def needs(self, region: Region) -> Region:
         return region
@@ -56,6 +58,8 @@ class Pointwise:
 
         assert self.node.function is not None
         arguments, options = replaced(self.node.arguments, of_tile), replaced(self.node.options, of_tile)
+        if "inplace" in options:
+            options["inplace"] = self.overwrite
         result: Tensor = self.node.function(*arguments, **options)
         return result
 

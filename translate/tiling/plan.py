@@ -33,6 +33,7 @@ class Stage:
     sources: the maps that are read.
     released: maps that no later stage needs.
     side: of its tiles, in its own pixels, for tiles of side 1 of the image.
+    values: of the largest map that it holds, for each pixel of its own.
     work: multiplications for the whole map.
     """
 
@@ -41,6 +42,7 @@ class Stage:
     sources: tuple[int, ...]
     released: tuple[int, ...]
     side: float
+    values: float
     work: float
 
 
@@ -180,13 +182,15 @@ def _stages(nodes: Sequence[Node], operations: Sequence[Operation | None], targe
     parts = [_part(target, nodes, set(targets) | {0}) for target in targets]
     last = {source: number for number, (_, sources) in enumerate(parts) for source in sources}
     full = max(node.shape[1] for node in nodes if node.shape[2:] == nodes[0].shape[2:])
+    values = [_values(target, (*part, *sources), nodes) for target, (part, sources) in zip(targets, parts, strict=True)]
     return [
         Stage(
             target,
             inside,
             sources,
             tuple(source for source in sources if last[source] == number),
-            math.sqrt(full / _weight(target, (*inside, *sources), nodes)),
+            math.sqrt(full / values[number]),
+            values[number],
             sum(_work(nodes[index], operations[index]) for index in inside),
         )
         for number, (target, (inside, sources)) in enumerate(zip(targets, parts, strict=True))
@@ -208,7 +212,7 @@ def _part(target: int, nodes: Sequence[Node], kept: set[int]) -> tuple[tuple[int
     return tuple(sorted(inside)), tuple(sorted(sources)) or (target,)  # the image itself
 
 
-def _weight(target: int, indices: Sequence[int], nodes: Sequence[Node]) -> float:
+def _values(target: int, indices: Sequence[int], nodes: Sequence[Node]) -> float:
     """Values of the largest map behind each pixel of the target."""
     area = nodes[target].shape[2] * nodes[target].shape[3]
     return max(math.prod(nodes[index].shape[1:]) / area for index in indices)
