@@ -10,7 +10,7 @@ from torch import nn
 
 from translate.networks.bicubic import Bicubic
 from translate.tiling.errors import Untraceable
-from translate.tiling.operations import operation_of
+from translate.tiling.recognise import operation_of
 from translate.tiling.regions import Region
 from translate.tiling.trace import Value, replaced, trace
 

@@ -18,10 +18,10 @@ from translate.tiling.operations import (
     Operation,
     SpatialNorm,
     TransposedConvolution,
-    operation_of,
 )
 from translate.tiling.plan import needed_regions
 from translate.tiling.probe import Facts, probe, size_rule
+from translate.tiling.recognise import operation_of
 from translate.tiling.regions import Region
 from translate.tiling.trace import Node, trace
 

@@ -15,8 +15,8 @@ from translate.tiling.operations import (
     Pointwise,
     SpatialNorm,
     TransposedConvolution,
-    operation_of,
 )
+from translate.tiling.recognise import operation_of
 from translate.tiling.regions import Region
 from translate.tiling.shapes import name_of
 from translate.tiling.trace import Node, Shape, trace
