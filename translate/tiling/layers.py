@@ -19,6 +19,8 @@ from translate.tiling.regions import Region, Sink, Source, cover
 from translate.tiling.runner import Crew, Runner
 from translate.tiling.trace import Node
 
+LARGEST_BLOCK = 2**22  # values, 16 MiB: on a CPU larger ones are slower, and a tile is never more
+
 
 def stream_layers(
     plan: Plan, source: Source, sink: Sink, runner: Runner, store: MapStore, crew: Crew | None = None
@@ -58,9 +60,6 @@ class _Nowhere:
     """Takes what is there already."""
 
     def write(self, region: Region, values: Tensor) -> None: ...
-
-
-LARGEST_BLOCK = 2**22  # values, 16 MiB: on a CPU larger ones are slower, and a tile is never more
 
 
 @dataclass(frozen=True)

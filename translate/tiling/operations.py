@@ -83,13 +83,12 @@ class SpatialNorm:
 
 @dataclass(frozen=True)
 class Convolution:
-    """conv2d; `before` and `after` are rows of zeros at the true borders, (vertical, horizontal)."""
+    """conv2d; `before` are the zeros ahead of the true borders, (vertical, horizontal)."""
 
     weight: Tensor
     bias: Tensor | None
     stride: tuple[int, int]
     before: tuple[int, int]
-    after: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
     size: tuple[int, int]  # of the input

@@ -56,12 +56,12 @@ def _convolution(node: Node, shape: Shape) -> Operation:
     stride, dilation, kernel = pair(stride), pair(dilation), weight.shape[2:]
     if padding == "same":
         total = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
-        before, after = (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
+        before = (total[0] // 2, total[1] // 2)
     else:
-        before = after = (0, 0) if padding == "valid" else pair(padding)
+        before = (0, 0) if padding == "valid" else pair(padding)
     reach = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
     _require(before[0] <= reach[0] and before[1] <= reach[1], node, "with no more padding than its kernel reaches over")
-    return Convolution(weight, bias, stride, before, after, dilation, groups, shape[2:])
+    return Convolution(weight, bias, stride, before, dilation, groups, shape[2:])
 
 
 def _transposed(node: Node, shape: Shape) -> Operation:
