@@ -22,7 +22,7 @@ from translate.tiling.runner import Crew
 from translate.tiling.tiled import Tiling
 
 SCRIPT = """
-import json, sys, torch
+import atexit, json, sys, torch
 from pathlib import Path
 from translate.networks import ResNet
 from translate.tiling import maps
@@ -33,6 +33,7 @@ folder, runs = Path(sys.argv[1]), json.loads(sys.argv[2])
 given = torch.load(folder / "given.pt")
 images, network = given.pop("images"), ResNet(width=4, blocks=1).eval()
 network.load_state_dict(given)
+atexit.register(lambda: (folder / f"{crew.index} joined").write_text(str(torch.distributed.is_initialized())))
 crew = Crew.of_launch()
 
 class Held:
@@ -115,6 +116,10 @@ def test_a_failure_in_one_process_ends_both_and_they_can_go_on(shared):
 
 def test_processes_leave_no_maps(shared):
     assert not list(shared[0].glob(".*"))
+
+
+def test_processes_leave_their_group_before_they_end(shared):
+    assert [(shared[0] / f"{index} joined").read_text() for index in range(2)] == ["False", "False"]
 
 
 def test_a_share_is_every_second_item():

@@ -1,5 +1,6 @@
 """This process among those that a launcher started."""
 
+import atexit
 import os
 
 import torch
@@ -28,4 +29,12 @@ def process_state() -> PartialState:
         raise LaunchError(f"{started} processes were started, but cannot be joined ({error}): {advice}") from None
     if state.num_processes != started:
         raise LaunchError(f"{started} processes were started, but this one runs alone: {advice}")
+    if started > 1:
+        # Threads of the group that still run while the interpreter goes can abort a process that has done its work.
+        atexit.unregister(_leave_group)
+        atexit.register(_leave_group)
     return state
+
+
+def _leave_group() -> None:
+    PartialState().destroy_process_group()
