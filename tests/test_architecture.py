@@ -14,11 +14,13 @@ FOLDERS = {"translate": "translate", "data": "translate.data", "pipelines": "tra
 STAGE_2 = ("translate.data", "translate.networks", "translate.losses", "translate.metrics", "translate.objectives")
 TRUNK = (
     *STAGE_2,
+    "translate.backends",
     "translate.checkpoint",
     "translate.config",
     "translate.contract",
     "translate.health",
     "translate.history",
+    "translate.kernels",
     "translate.model_folder",
     "translate.noise_statistics",
     "translate.perceptual",
@@ -37,10 +39,11 @@ TRUNK = (
 )
 MAY_IMPORT = {  # the longest name that fits a module decides
     "translate.data": (),
-    "translate.networks": ("translate.data.imresize",),  # one bicubic kernel for files and networks
+    "translate.kernels": (),
+    "translate.networks": ("translate.data.imresize", "translate.kernels"),  # one bicubic kernel for files and networks
     "translate.losses": (),
     "translate.metrics": (),
-    "translate.objectives": ("translate.networks", "translate.losses", "translate.data.batches"),
+    "translate.objectives": ("translate.networks", "translate.losses", "translate.data.batches", "translate.kernels"),
     "translate.tiling": ("translate.networks", "translate.processes", "translate.sizes"),
     "translate.views": ("translate.networks.blocks",),
     "translate": TRUNK,

@@ -1,0 +1,22 @@
+"""Whether networks may compute with kernels of ours. Off unless asked for: what records or exports needs torch's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_fast: ContextVar[bool] = ContextVar("fast_kernels", default=False)
+
+
+def fast() -> bool:
+    """Whether this thread is inside `fast_kernels()`."""
+    return _fast.get()
+
+
+@contextmanager
+def fast_kernels(wanted: bool = True) -> Iterator[None]:
+    """Inside, networks use the kernels that are faster on their device and equal within rounding."""
+    token = _fast.set(wanted)
+    try:
+        yield
+    finally:
+        _fast.reset(token)
