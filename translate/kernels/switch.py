@@ -1,4 +1,4 @@
-"""Whether networks may compute with kernels of ours. Off unless asked for: what records or exports needs torch's own."""
+"""Whether networks may compute with kernels of ours. Off unless asked for: recording and export need torch's own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
