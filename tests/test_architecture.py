@@ -21,6 +21,7 @@ TRUNK = (
     "translate.health",
     "translate.history",
     "translate.kernels",
+    "translate.memory",
     "translate.model_folder",
     "translate.noise_statistics",
     "translate.perceptual",

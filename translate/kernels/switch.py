@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+
 _fast: ContextVar[bool] = ContextVar("fast_kernels", default=False)
 
 
 def fast() -> bool:
-    """Whether this thread is inside `fast_kernels()`."""
-    return _fast.get()
+    """Whether this thread is inside `fast_kernels()`. Never in what torch compiles or exports, which is torch's own."""
+    return not torch.compiler.is_compiling() and _fast.get()
 
 
 @contextmanager

@@ -5,6 +5,11 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from translate.kernels.convolution import Conv3x3
+from translate.kernels.cpu import fast_on
+from translate.kernels.matmul_conv import ConvTranspose2d
+from translate.kernels.norm import instance_norm
+
 Norm = Literal["instance", "batch", "group", "none"]
 Upsample = Literal["transposed", "resize"]
 
@@ -21,7 +26,7 @@ class InstanceNorm(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         # Not F.instance_norm: on a CPU, torch 2.13 returns a wrong gradient at batch 1 if the incoming one is
         # channels_last. Contiguous, because group_norm is several times slower and less exact in channels_last.
-        return F.group_norm(image.contiguous(), image.shape[1], eps=1e-5)
+        return instance_norm(image) if fast_on(image) else F.group_norm(image.contiguous(), image.shape[1], eps=1e-5)
 
 
 def group_count(channels: int) -> int:
@@ -72,10 +77,8 @@ def upsampler(
             (Odena et al. 2016, doi:10.23915/distill.00003).
     """
     if kind == "resize":
-        return nn.Sequential(
-            nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
-        )
-    return nn.ConvTranspose2d(
+        return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), Conv3x3(in_channels, out_channels, bias=bias))
+    return ConvTranspose2d(
         in_channels, out_channels, kernel_size, stride=2, padding=1, output_padding=4 - kernel_size, bias=bias
     )
 

@@ -1,7 +1,9 @@
 """A residual super-resolver without norm."""
 
+import torch
 from torch import Tensor, nn
 
+from translate.kernels.convolution import LEAST_CHANNELS, Conv3x3, arranged
 from translate.networks.bicubic import Bicubic
 from translate.networks.blocks import check_at_least, check_image
 
@@ -49,6 +51,8 @@ class EDSR(nn.Module):
         check_super_resolver(in_channels, out_channels, scale)
         check_at_least(1, width=width, blocks=blocks, inner=width if inner is None else inner)
         self.scale, self.in_channels, self.out_channels = scale, in_channels, out_channels
+        fast = min(width, inner or width) >= LEAST_CHANNELS
+        self.trunk_format = torch.channels_last if fast else torch.contiguous_format
 
         self.enlarge = Bicubic(scale)
         self.head = nn.Conv2d(in_channels, width, 3, padding=1)
@@ -58,7 +62,8 @@ class EDSR(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         check_image(image, channels=self.in_channels, minimum=self.size_minimum)
-        return self.enlarge(image) + self.tail(self.body(self.head(image)))
+        features = self.body(arranged(self.head(image), self.trunk_format))
+        return self.enlarge(image) + self.tail(arranged(features, torch.contiguous_format))
 
 
 class ResidualBlock(nn.Module):
@@ -66,8 +71,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, inner: int, residual_scale: float) -> None:
         super().__init__()
-        self.expand = nn.Conv2d(width, inner, 3, padding=1)
-        self.reduce = nn.Conv2d(inner, width, 3, padding=1)
+        self.expand = Conv3x3(width, inner)
+        self.reduce = Conv3x3(inner, width)
         self.residual_scale = residual_scale
         nn.init.kaiming_normal_(self.expand.weight)
         nn.init.normal_(self.reduce.weight, 0.0, 0.1 * (2 / (9 * inner)) ** 0.5)  # a block starts as little change

@@ -2,8 +2,10 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from translate.kernels.convolution import LEAST_CHANNELS, Conv3x3, Conv7x7, arranged
 from translate.networks.blocks import (
     Norm,
     Upsample,
@@ -74,20 +76,22 @@ class ResNet(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.residual = residual
+        self.trunk_format = torch.channels_last if 4 * width >= LEAST_CHANNELS else torch.contiguous_format
 
         bias = has_bias(norm)
-        stem = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=padding, bias=bias)
+        stem = Conv7x7(in_channels, width, padding=padding, bias=bias)
         self.stem = nn.Sequential(*with_norm(stem, norm), nn.ReLU(inplace=True))
         self.downs = nn.Sequential(_down(width, norm), _down(2 * width, norm))
         self.blocks = nn.Sequential(
             *(ResidualBlock(4 * width, norm=norm, dropout=dropout, padding=padding) for _ in range(blocks))
         )
         self.ups = nn.Sequential(_up(4 * width, norm, upsample), _up(2 * width, norm, upsample))
-        self.head = nn.Conv2d(width, out_channels, 7, padding=3, padding_mode=padding)
+        self.head = Conv7x7(width, out_channels, padding=padding)
 
     def forward(self, image: Tensor) -> Tensor:
         check_image(image, channels=self.in_channels, multiple=self.size_multiple, minimum=self.size_minimum)
-        change = self.head(self.ups(self.blocks(self.downs(self.stem(image)))))
+        features = arranged(self.downs(self.stem(image)), self.trunk_format)
+        change = self.head(self.ups(arranged(self.blocks(features), torch.contiguous_format)))
         return image + change if self.residual else change.tanh()
 
 
@@ -98,7 +102,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
 
         def convolution() -> list[nn.Module]:
-            conv = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding, bias=has_bias(norm))
+            conv = Conv3x3(width, width, padding=padding, bias=has_bias(norm))
             return with_norm(conv, norm)
 
         drop = [Dropout(0.5)] if dropout else []

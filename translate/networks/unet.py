@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from translate.kernels.matmul_conv import Conv2d
 from translate.networks.blocks import (
     Norm,
     Upsample,
@@ -78,7 +79,7 @@ class UNet(nn.Module):
         widths = [width * min(2**level, 8) for level in range(depth)]
         levels = list(enumerate(pairwise(widths), start=1))  # [(level, (shallow, deep)), ...] downward
         deepest = depth - 1
-        self.downs = nn.ModuleList([nn.Conv2d(in_channels, widths[0], 4, stride=2, padding=1, bias=has_bias(norm))])
+        self.downs = nn.ModuleList([Conv2d(in_channels, widths[0], 4, stride=2, padding=1, bias=has_bias(norm))])
         for level, (shallow, deep) in levels:
             self.downs.append(_down(shallow, deep, norm=norm, normalised=level < deepest))
         self.ups = nn.ModuleList()
@@ -123,7 +124,7 @@ class _Detail(nn.Module):
 
 
 def _down(in_channels: int, out_channels: int, *, norm: Norm, normalised: bool) -> nn.Sequential:
-    convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=has_bias(norm))
+    convolution = Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=has_bias(norm))
     # The activation is not in place: its input is also the skip connection.
     return nn.Sequential(nn.LeakyReLU(0.2), *(with_norm(convolution, norm) if normalised else [convolution]))
 
