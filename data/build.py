@@ -1,10 +1,13 @@
 """Which data set the recipe's settings ask for."""
 
+from dataclasses import replace
+
 import cv2
 
 from translate.data.augment import Augmentation, Geometry
 from translate.data.cache import PictureCache
-from translate.data.datasets import DegradedImages, Loader, PairedImages, UnpairedImages, View
+from translate.data.datasets import DegradedImages, PairedImages, UnpairedImages
+from translate.data.loader import Loader, View
 from translate.data.scan_datasets import BlindSpots, NeighbouringSlices, ScanSlices
 from translate.data.splits import DataConfig, Split
 from translate.data.tones import AS_IT_IS, Tones
@@ -25,7 +28,13 @@ def build_dataset(
     clip = config.modality is not None
     source, target = (View(c, r.build() if r else None, clip) for c, r in zip(channels, ranges, strict=True))
     views = (source, target)
-    loader = Loader(Augmentation(geometry), cache, tones or AS_IT_IS)
+    here, there = geometry, None
+    if config.augment_on == "device":
+        here = Geometry(resize=geometry.resize, frame=geometry.frame)
+        there = replace(geometry, resize=None, frame=None)
+    loader = Loader(
+        Augmentation(here), cache or split.source, tones or AS_IT_IS, there if there != Geometry() else None
+    )
     if config.kind == "unpaired":
         return UnpairedImages(split.a, split.b, views, loader, seed)
     if split.alone:

@@ -20,9 +20,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from translate.data import pil, png, tiff
+from translate.data import jpeg, pil, png, tiff
+from translate.data.formats import FORMATS, HOLDS, IMAGE_SUFFIXES, format_of, holds, lossless_suffix
+from translate.data.packing import COMPRESSIONS, Compression
 from translate.data.picture import (
-    DTYPES,
     ImageError,
     Metadata,
     Picture,
@@ -41,6 +42,8 @@ __all__ = [
     "Metadata",
     "Picture",
     "PictureInfo",
+    "decode_picture",
+    "encode_picture",
     "from_array",
     "from_pil",
     "lossless_suffix",
@@ -52,33 +55,6 @@ __all__ = [
 ]
 
 MAX_PIXELS = 300_000_000  # height times width
-FORMATS = {
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".webp": "webp",
-    ".bmp": "bmp",
-}
-IMAGE_SUFFIXES = tuple(FORMATS)
-SIGNATURES = {
-    png.SIGNATURE: "png",
-    b"\xff\xd8\xff": "jpeg",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-    b"II+\0": "tiff",  # BigTIFF
-    b"MM\0+": "tiff",
-    b"RIFF": "webp",
-    b"BM": "bmp",
-}
-HOLDS = {  # format -> how many of DTYPES, and whether alpha
-    "png": (DTYPES[:2], True),
-    "tiff": (DTYPES, True),
-    "webp": (DTYPES[:1], True),
-    "jpeg": (DTYPES[:1], False),
-    "bmp": (DTYPES[:1], False),
-}
 
 
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -98,7 +74,13 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     """
     with reading(path), _opened(path) as file:
         data = file.read()
-        format = _format_of(data)
+    return decode_picture(data, path, max_pixels=max_pixels)
+
+
+def decode_picture(data: bytes, name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """`read_picture` of a file's bytes; errors call it by this name."""
+    with reading(name):
+        format = format_of(data)
         stored = _inspect(BytesIO(data), format)
         _check_size(stored.info, max_pixels)
         values = _DECODERS[format](data)
@@ -112,58 +94,73 @@ def probe_picture(path: str | os.PathLike[str]) -> PictureInfo:
         ImageError: for files that the header alone shows to be unreadable.
     """
     with reading(path), _opened(path) as file:
-        format = _format_of(file.read(16))
+        format = format_of(file.read(16))
         file.seek(0)
         stored = _inspect(file, format)
         info = stored.info
         return replace(info, height=info.width, width=info.height) if stored.orientation >= 5 else info
 
 
-def write_picture(picture: Picture, path: str | os.PathLike[str], *, quality: int | None = None) -> None:
-    """Write a picture, in the format of the path's suffix, with its ICC profile, EXIF and resolution.
-
-    The file appears complete or not at all. Folders are not created. PNG, TIFF, BMP and, without a quality, WebP
-    are lossless. WebP turns grey into RGB and keeps no resolution; BMP keeps no profile and no EXIF.
-
-    Args:
-        quality: 1 to 100, for JPEG (default 95, always 4:4:4) and lossy WebP; the other formats ignore it.
+def write_picture(
+    picture: Picture,
+    path: str | os.PathLike[str],
+    *,
+    quality: int | None = None,
+    compression: Compression = "fast",
+) -> None:
+    """Write a picture: `encode_picture`'s bytes. The file appears complete or not at all; folders are not created.
 
     Raises:
-        ImageError: if the format cannot hold the picture, the suffix or quality is unknown, or writing fails.
+        ImageError: as `encode_picture`, and if writing fails.
     """
-    path = Path(path)
-    format = FORMATS.get(path.suffix.lower())
-    if format is None:
-        raise ImageError(f"cannot write {path}: the suffix is {path.suffix!r}, allowed are {', '.join(FORMATS)}")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ImageError(f"cannot write {path}: quality must be from 1 to 100, got {quality}")
-    if not holds(format, picture.pixels.dtype, picture.alpha is not None):
-        kind = f"{picture.pixels.dtype}{' with alpha' if picture.alpha is not None else ''}"
-        able = [name for name in HOLDS if holds(name, picture.pixels.dtype, picture.alpha is not None)]
-        raise ImageError(
-            f"cannot write {path}: {format} cannot hold {kind}, {', '.join(able)} can: choose such a suffix, "
-            "or convert the picture"
-        )
+    content = encode_picture(picture, path, quality=quality, compression=compression)
     try:
-        _replace_file(path, _encode(picture, format, quality))
-    except (OSError, ValueError, OverflowError) as error:
+        _replace_file(Path(path), content)
+    except OSError as error:
         raise ImageError(f"cannot write {path}: {error}") from error
 
 
-def holds(format: str, dtype: np.dtype | type, has_alpha: bool) -> bool:
-    """Whether files of this format can hold such pictures."""
-    dtypes, alpha = HOLDS[format]
-    return np.dtype(dtype) in dtypes and (alpha or not has_alpha)
+def encode_picture(
+    picture: Picture,
+    name: str | os.PathLike[str],
+    *,
+    quality: int | None = None,
+    compression: Compression = "fast",
+) -> bytes:
+    """A file of a picture, in the format of the name's suffix, with its ICC profile, EXIF and resolution.
 
+    PNG, TIFF, BMP and, without a quality, WebP are lossless. WebP turns grey into RGB and keeps no resolution; BMP
+    keeps no profile and no EXIF.
 
-def lossless_suffix(format: str, dtype: np.dtype | type, has_alpha: bool = False) -> str:
-    """The suffix for writing such a picture without loss, of its own kind of file where that can hold it.
+    Args:
+        quality: 1 to 100, for JPEG (default 95, always 4:4:4) and lossy WebP; the other formats ignore it.
+        compression: "small" packs PNG, TIFF and WebP harder, in 15 times the time, and "none" leaves TIFF unpacked;
+            the other formats ignore it.
 
-    JPEG becomes .png. What the kind cannot hold becomes .png, or .tif for floats.
+    Raises:
+        ImageError: if the format cannot hold the picture, or the suffix, quality or compression is unknown.
     """
-    candidates = ["png" if format == "jpeg" else format, "png", "tiff"]
-    chosen = next(name for name in candidates if holds(name, dtype, has_alpha))
-    return {"png": ".png", "tiff": ".tif", "webp": ".webp", "bmp": ".bmp"}[chosen]
+    suffix = Path(name).suffix
+    format = FORMATS.get(suffix.lower())
+    if format is None:
+        raise ImageError(f"cannot write {name}: the suffix is {suffix!r}, allowed are {', '.join(FORMATS)}")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ImageError(f"cannot write {name}: quality must be from 1 to 100, got {quality}")
+    if compression not in COMPRESSIONS:
+        raise ImageError(
+            f"cannot write {name}: compression must be one of {', '.join(COMPRESSIONS)}, got {compression!r}"
+        )
+    if not holds(format, picture.pixels.dtype, picture.alpha is not None):
+        kind = f"{picture.pixels.dtype}{' with alpha' if picture.alpha is not None else ''}"
+        able = [other for other in HOLDS if holds(other, picture.pixels.dtype, picture.alpha is not None)]
+        raise ImageError(
+            f"cannot write {name}: {format} cannot hold {kind}, {', '.join(able)} can: choose such a suffix, "
+            "or convert the picture"
+        )
+    try:
+        return _encode(picture, format, quality, compression)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ImageError(f"cannot write {name}: {error}") from error
 
 
 def _inspect(file: BinaryIO, format: str) -> pil.Stored:
@@ -176,16 +173,18 @@ def _inspect(file: BinaryIO, format: str) -> pil.Stored:
 _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "png": png.decode,
     "tiff": tiff.decode,
-    "jpeg": lambda data: pil.decode(pil.open_pillow(BytesIO(data), "jpeg")),
+    "jpeg": jpeg.decode,
     "webp": lambda data: pil.decode(pil.open_pillow(BytesIO(data), "webp")),
     "bmp": lambda data: pil.decode(pil.open_pillow(BytesIO(data), "bmp")),
 }
 
 
-def _encode(picture: Picture, format: str, quality: int | None) -> bytes:
+def _encode(picture: Picture, format: str, quality: int | None, compression: Compression) -> bytes:
     if format == "png":
-        return png.encode(picture)
-    return tiff.encode(picture) if format == "tiff" else pil.encode(picture, format, quality)
+        return png.encode(picture, compression)
+    if format == "tiff":
+        return tiff.encode(picture, compression)
+    return pil.encode(picture, format, quality, compression)
 
 
 @contextmanager
@@ -196,18 +195,6 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise ImageError("there is no such file: check the path")
     with open(path, "rb") as file:
         yield file
-
-
-def _format_of(head: bytes) -> str:
-    if not head:
-        raise ImageError("the file is empty: copy or export it again")
-    for signature, format in SIGNATURES.items():
-        if head.startswith(signature):
-            return format
-    raise ImageError(
-        f"its content is not a picture (it starts with {head[:8]!r}), allowed are {', '.join(HOLDS)}: "
-        "convert it to one of these"
-    )
 
 
 def _check_size(info: PictureInfo, max_pixels: int) -> None:

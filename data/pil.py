@@ -10,6 +10,7 @@ import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from translate.data.metadata import orientation_of, upright_exif
+from translate.data.packing import Compression
 from translate.data.picture import ImageError, Metadata, Picture, PictureInfo, from_array, to_array, turn_upright
 
 # Opened by name, not by Image.open: that one warns about large pictures, and its limit is one for the whole process.
@@ -121,7 +122,7 @@ def to_pil(picture: Picture) -> Image.Image:
     return image
 
 
-def encode(picture: Picture, format: str, quality: int | None) -> bytes:
+def encode(picture: Picture, format: str, quality: int | None, compression: Compression = "fast") -> bytes:
     """A JPEG, WebP or BMP file of a uint8 picture. WebP without a quality is lossless, JPEG's default is 95."""
     image = to_pil(picture)
     metadata = picture.metadata
@@ -129,13 +130,18 @@ def encode(picture: Picture, format: str, quality: int | None) -> bytes:
     if format == "jpeg":
         options = {"quality": 95 if quality is None else quality, "subsampling": 0}  # 0 is 4:4:4
     elif format == "webp":
-        # exact keeps the colour under transparent pixels. method and quality of lossless files are effort, not loss:
-        # these take 0.1 s a megapixel, and more effort takes 4 times as long for 10 % smaller files.
-        lossless = {"lossless": True, "method": 0, "quality": 20}
-        options = {"exact": True, **(lossless if quality is None else {"quality": quality})}
+        options = {"exact": True} | _webp_options(quality, compression)  # keeps the colour under transparent pixels
     options |= {"icc_profile": metadata.icc, "exif": metadata.exif or b""} if format != "bmp" else {}
     options |= {"dpi": metadata.dpi} if metadata.dpi is not None and format != "webp" else {}
     image.info.clear()  # Pillow writes what it finds there
     buffer = BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def _webp_options(quality: int | None, compression: Compression) -> dict[str, Any]:
+    """Of lossless files method and quality are effort, not loss."""
+    if quality is not None:
+        return {"quality": quality, "method": 6 if compression == "small" else 4}
+    effort = {"method": 4, "quality": 75} if compression == "small" else {"method": 0, "quality": 20}
+    return {"lossless": True} | effort

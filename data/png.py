@@ -14,16 +14,20 @@ from io import BytesIO
 from typing import BinaryIO
 
 import cv2
+import kornia_rs
 import numpy as np
 
 from translate.data import pil
+from translate.data.packing import Compression, deflater
 from translate.data.picture import ImageError, Picture, to_array
 from translate.data.pil import Stored
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # IHDR's colour type -> channels and alpha
 COLOUR_TYPES = {samples: kind for kind, samples in SAMPLES.items()}
+PLAIN = {0: "mono", 2: "rgb", 6: "rgba"}  # IHDR's colour type -> kornia_rs' name
 BAND = 64  # rows filtered at once: small enough for the processor's cache
+UP = 2  # the number of a filter
 PIECE = 2**28  # bytes of one IDAT chunk, the format allows up to 2**31 - 1
 METRES_PER_INCH = 0.0254
 
@@ -55,11 +59,13 @@ def decode(data: bytes) -> np.ndarray:
     """
     found = complete_chunks(data)
     header = data[slice(*found[b"IHDR"][0])]
-    if not is_deep(header):
-        return pil.decode(pil.open_pillow(BytesIO(data), "png"))
     # Only what makes the pixels: libpng would print warnings about others, and act on some.
-    pixels = [data[start - 8 : stop + 4] for name in (b"IHDR", b"IDAT", b"IEND") for start, stop in found[name]]
-    decoded = cv2.imdecode(np.frombuffer(SIGNATURE + b"".join(pixels), np.uint8), cv2.IMREAD_UNCHANGED)
+    needed = [data[start - 8 : stop + 4] for name in (b"IHDR", b"IDAT", b"IEND") for start, stop in found[name]]
+    pixels = SIGNATURE + b"".join(needed)
+    if not is_deep(header):
+        plain = None if b"tRNS" in found else _decode_plain(pixels, header)
+        return pil.decode(pil.open_pillow(BytesIO(data), "png")) if plain is None else plain
+    decoded = cv2.imdecode(np.frombuffer(pixels, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ImageError("its compressed pixels are damaged: copy or export it again")
     order = {0: [0], 2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}[header[9]]  # OpenCV gives BGR, and BGRA for grey + alpha
@@ -69,6 +75,17 @@ def decode(data: bytes) -> np.ndarray:
         alpha = np.where((values == transparent).all(axis=2), 0, 65535).astype(np.uint16)
         values = np.dstack([values, alpha])
     return values
+
+
+def _decode_plain(data: bytes, header: bytes) -> np.ndarray | None:
+    """(H, W, 1, 3 or 4) uint8, in half of Pillow's time; None for what Pillow must read, or say what is wrong with."""
+    width, height, depth, kind = struct.unpack(">IIBB", header[:10])
+    if depth != 8 or kind not in PLAIN:
+        return None
+    try:
+        return kornia_rs.io.decode_image_png_u8(data, (height, width), PLAIN[kind])
+    except Exception:  # of no type of its own
+        return None
 
 
 def is_deep(header: bytes) -> bool:
@@ -110,10 +127,11 @@ def complete_chunks(data: bytes) -> dict[bytes, list[tuple[int, int]]]:
     return found
 
 
-def encode(picture: Picture) -> bytes:
+def encode(picture: Picture, compression: Compression = "fast") -> bytes:
     """A PNG file of a uint8 or uint16 picture, grey or RGB, with or without alpha.
 
-    Filter and compression are chosen for speed: about as fast as OpenCV, files a little smaller on photos.
+    By default 3 times as fast as OpenCV and files of the same size; "small" is as slow and as small as Pillow's, files
+    7 to 20 % smaller.
     """
     array, metadata = to_array(picture), picture.metadata
     height, width = array.shape[:2]
@@ -126,7 +144,7 @@ def encode(picture: Picture) -> bytes:
         parts.append(chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
     if metadata.exif is not None:
         parts.append(chunk(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
-    pixels = compress(array)
+    pixels = compress(array, compression)
     parts += [chunk(b"IDAT", pixels[start : start + PIECE]) for start in range(0, len(pixels), PIECE)]
     return b"".join([*parts, chunk(b"IEND", b"")])
 
@@ -135,22 +153,41 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
 
 
-def compress(array: np.ndarray) -> bytes:
-    """Filter each byte by the average of its left and upper neighbour, then deflate by run lengths."""
+def compress(array: np.ndarray, compression: Compression) -> bytes:
+    """Filter and deflate. Fast: each byte minus the one above it. Small: by the best filter."""
     height, width = array.shape[:2]
     step = array.size // (height * width) * array.itemsize  # bytes from a pixel to the next
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    deflate = deflater(compression)
     above = np.zeros((1, width * step), np.uint8)
     out = []
     for top in range(0, height, BAND):
         band = np.ascontiguousarray(array[top : top + BAND], dtype=array.dtype.newbyteorder(">"))
         rows = band.view(np.uint8).reshape(len(band), -1)
-        upper = np.concatenate([above, rows[:-1]])
-        left = np.zeros_like(rows)
-        left[:, step:] = rows[:, :-step]
         filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
-        filtered[:, 0] = 3  # the number of the filter Average
-        np.subtract(rows, (left & upper) + ((left ^ upper) >> 1), out=filtered[:, 1:])
+        if compression == "small":
+            _filter_best(rows, np.concatenate([above, rows[:-1]]), step, filtered)
+        else:
+            filtered[:, 0] = UP
+            np.subtract(rows[:1], above, out=filtered[:1, 1:])
+            np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
         out.append(deflate.compress(filtered.data))
         above = rows[-1:]
     return b"".join([*out, deflate.flush()])
+
+
+def _filter_best(rows: np.ndarray, upper: np.ndarray, step: int, out: np.ndarray) -> None:
+    """Each row by that of the five filters which has the smallest sum of absolute values, as the standard advises."""
+    left, corner = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, step:], corner[:, step:] = rows[:, :-step], upper[:, :-step]
+    average = (left & upper) + ((left ^ upper) >> 1)
+    filtered = np.stack([rows, rows - left, rows - upper, rows - average, rows - _paeth(left, upper, corner)])
+    out[:, 0] = np.abs(filtered.view(np.int8).astype(np.int16)).sum(axis=2).argmin(axis=0)
+    out[:, 1:] = filtered[out[:, 0], np.arange(len(rows))]
+
+
+def _paeth(left: np.ndarray, upper: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """Whichever of the three is nearest to left + upper - corner; of equals the first."""
+    a, b, c = (values.astype(np.int16) for values in (left, upper, corner))
+    to_left, to_upper, to_corner = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
+    nearest = np.where(to_upper <= to_corner, upper, corner)
+    return np.where((to_left <= to_upper) & (to_left <= to_corner), left, nearest)

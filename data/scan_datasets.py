@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from translate.data.augment import sample_seed
-from translate.data.batches import Paired
-from translate.data.datasets import Loader, PairedImages, View
+from translate.data.augment import draw_seed, sample_seed
+from translate.data.batches import Paired, collate_paired
+from translate.data.datasets import PairedImages
 from translate.data.folders import Pair
+from translate.data.loader import Loader, View
 from translate.data.picture import ImageError, naming
 from translate.data.sampling import Draw
 from translate.data.scan_slices import neighbour_paths
@@ -25,18 +28,22 @@ class ScanSlices(PairedImages):
     """Registered pairs of slices; the source has its neighbours above and below as channels (2.5D)."""
 
     def __init__(
-        self, pairs: list[Pair], views: tuple[View, View], loader: Loader, seed: int, neighbours: int = 0
+        self, pairs: Sequence[Pair], views: tuple[View, View], loader: Loader, seed: int, neighbours: int = 0
     ) -> None:
         super().__init__(pairs, views, loader, seed, None)
         self.neighbours = neighbours
 
     def __getitem__(self, draw: Draw) -> Paired:
         pair = self.pairs[draw.indices[0]]
-        seed = sample_seed(self.seed, draw.epoch, draw.place)
+        seed = draw_seed(self.seed, draw.epoch, draw.place)
         with naming(f"pair {pair.name!r}"):
             stack = np.dstack([self.slice(path) for path in neighbour_paths(pair.source, self.neighbours)])
             source, target = self.loader.augmentation([stack, self.slice(pair.target)], seed)
             return Paired(self.model(source, 0), self.model(target, 1), [pair.name])
+
+    def batch(self, draws: Sequence[Draw]) -> Paired:
+        """In model space already: values beyond the range are cut off first."""
+        return collate_paired([self[draw] for draw in draws])
 
     def slice(self, path: object) -> np.ndarray:
         """(H, W, 1) as it is stored."""
@@ -68,7 +75,7 @@ class NeighbouringSlices(ScanSlices):
 
     def __getitem__(self, draw: Draw) -> Paired:
         pair = self.pairs[draw.indices[0]]
-        seed = sample_seed(self.seed, draw.epoch, draw.place)
+        seed = draw_seed(self.seed, draw.epoch, draw.place)
         with naming(f"pair {pair.name!r}"):
             source, target = self.loader.augmentation([self.slice(pair.source), self.slice(pair.target)], seed)
         if np.random.default_rng(sample_seed(seed, 5)).random() < 0.5:
@@ -85,7 +92,7 @@ class BlindSpots(ScanSlices):
 
     def __getitem__(self, draw: Draw) -> Paired:
         pair = self.pairs[draw.indices[0]]
-        seed = sample_seed(self.seed, draw.epoch, draw.place)
+        seed = draw_seed(self.seed, draw.epoch, draw.place)
         with naming(f"pair {pair.name!r}"):
             (pixels,) = self.loader.augmentation([self.slice(pair.source)], seed)
         hidden, mask = hide_pixels(pixels[..., 0], sample_seed(seed, 6))

@@ -1,7 +1,6 @@
 """What a prepared folder holds: the recipe's settings for it, and the files of its splits."""
 
-import hashlib
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -9,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from translate.data.augment import Geometry
 from translate.data.degrade import DegradationConfig
-from translate.data.folders import Pair, check_halves, check_sizes, list_images, pair_folders, side_by_side
+from translate.data.folders import Pair
 from translate.data.images import ImageError
 from translate.data.intensity import IntensityRange
 from translate.data.scan_slices import next_slice
+from translate.data.sources import FOLDER, FileSource, open_source
 from translate.data.tones import Tones
+from translate.data.working_size import WorkingSize
 
 Pixels = Annotated[int, Field(gt=0)]
 
@@ -64,8 +65,10 @@ class DataConfig(BaseModel):
     mix_channels: bool = False  # of one channel: grey is a random mixture of R, G and B instead of luma
     invert: bool = False  # dark and bright of both sides change places, half the time
     redraw: float = Field(0.0, ge=0, le=1)  # of drawings, sources alone: random line weight, tone, softness and grain
-    workers: int = Field(2, ge=0)  # loader processes of each training process
+    augment_on: Literal["cpu", "device"] = "cpu"  # where zoom, rotate, crop, flips and quarter turns are computed
+    workers: int | None = Field(None, ge=0)  # loader processes of a training process; 0: a thread; None: see processes
     cache: bool = False  # decode once into FOLDER/cache, shared by workers and processes
+    cache_limit: float = Field(64.0, gt=0)  # GiB that the decoded pictures may take
 
     @property
     def network_channels(self) -> tuple[int, int]:
@@ -76,6 +79,18 @@ class DataConfig(BaseModel):
     def alone(self) -> bool:
         """Whether there are scans without targets, which are trained from themselves."""
         return self.kind in ("neighbouring_slices", "blind_spot")
+
+    def processes(self, device: str) -> int:
+        """Loader processes: those asked for, else 2 where files are decoded for a GPU.
+
+        On a CPU, and with the cache, handing a batch over from another process costs more than a thread.
+        """
+        if self.workers is not None:
+            return self.workers
+        return 0 if self.cache or device == "cpu" else 2
+
+    def working_size(self) -> WorkingSize:
+        return WorkingSize(self.resize, self.frame, self.kind == "side_by_side")
 
     def training_geometry(self) -> Geometry:
         return Geometry(
@@ -96,57 +111,57 @@ class DataConfig(BaseModel):
 class Split(NamedTuple):
     """The files of train/ or val/: pairs, or two independent lists. `alone`: the pairs have no clean targets."""
 
-    pairs: list[Pair]
-    a: list[Path]
-    b: list[Path]
+    pairs: Sequence[Pair]
+    a: Sequence[Path]
+    b: Sequence[Path]
     alone: bool = False
+    source: FileSource = FOLDER  # where they are read from
 
-    def files(self) -> list[Path]:
-        return sorted({path for pair in self.pairs for path in (pair.source, pair.target)} | {*self.a, *self.b})
+    def files(self) -> Sequence[Path]:
+        return self.source.files(self.pairs, self.a, self.b)
 
     def __str__(self) -> str:
         return f"{len(self.pairs)} pairs" if self.pairs else f"{len(self.a)} and {len(self.b)} images"
 
     def fingerprint(self, root: Path) -> str:
         """Changes when a file of the split comes, goes or changes its size in bytes."""
-        digest = hashlib.sha256()
-        for path in self.files():
-            digest.update(os.fsencode(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n"))
-        return digest.hexdigest()[:16]
+        return self.source.fingerprint(self.files(), root)
 
 
 def find_split(config: DataConfig, name: str) -> Split | None:
     """List and check the files of a split; None if there is no such folder.
 
     Raises:
-        ImageError: a side is missing or empty, files have no partner, or sizes do not fit.
+        ImageError: a side is missing or empty, files have no partner, or sizes do not fit; shards are damaged.
     """
-    folder = _root(config) / name
-    if not folder.is_dir():
+    root = _root(config)
+    files, folder = open_source(root), root / name
+    if not files.is_folder(folder):
         return None
     if config.kind == "side_by_side":
-        pairs = side_by_side(folder)
-        check_halves(pairs, split=name)
-        return Split(pairs, [], [])
+        pairs = files.singles(folder)
+        files.check_halves(pairs, name)
+        return Split(pairs, [], [], source=files)
     if config.kind == "degraded":
-        return Split(side_by_side(_side(folder, config.target, "target")), [], [])
-    if config.alone and not (name == "val" and (folder / config.target).is_dir()):
-        return Split(_alone(config, _side(folder, config.source, "source")), [], [], alone=True)
-    source, target = (_side(folder, getattr(config, side), side) for side in ("source", "target"))
+        return Split(files.singles(_side(files, folder, config.target, "target")), [], [], source=files)
+    if config.alone and not (name == "val" and files.is_folder(folder / config.target)):
+        return Split(_alone(config, files, _side(files, folder, config.source, "source")), [], [], True, files)
+    source, target = (_side(files, folder, getattr(config, side), side) for side in ("source", "target"))
     if config.kind == "unpaired":
-        return Split([], list_images(source), list_images(target))
-    pairs = pair_folders(
-        source, target, source_suffix=config.source_suffix, target_suffix=config.target_suffix, split=name
-    )
-    check_sizes(pairs, scale=config.scale, split=name)
-    return Split(pairs, [], [])
+        return Split([], files.images(source), files.images(target), source=files)
+    if config.neighbours:
+        _check_on_disk(files, root, f"data.neighbours {config.neighbours}")
+    pairs = files.pairs(source, target, (config.source_suffix, config.target_suffix), name)
+    files.check_sizes(pairs, config.scale, name)
+    return Split(pairs, [], [], source=files)
 
 
-def _alone(config: DataConfig, folder: Path) -> list[Pair]:
+def _alone(config: DataConfig, files: FileSource, folder: Path) -> Sequence[Pair]:
     """Slices paired with the next ones of their scan, or with themselves to tell hidden pixels from."""
     if config.kind == "blind_spot":
-        return side_by_side(folder)
-    following = [(path, next_slice(path)) for path in list_images(folder)]
+        return files.singles(folder)
+    _check_on_disk(files, _root(config), f"data.kind {config.kind}")
+    following = [(path, next_slice(path)) for path in files.images(folder)]
     pairs = [
         Pair(path.relative_to(folder).with_suffix("").as_posix(), path, after) for path, after in following if after
     ]
@@ -158,14 +173,21 @@ def _alone(config: DataConfig, folder: Path) -> list[Pair]:
     return pairs
 
 
-def _side(split: Path, name: str, key: str) -> Path:
+def _check_on_disk(files: FileSource, root: Path, setting: str) -> None:
+    if files is not FOLDER:
+        raise ImageError(
+            f"{setting} looks for the slices beside a slice in a folder, and {root} holds shards: give the folder that "
+            "they were packed from"
+        )
+
+
+def _side(files: FileSource, split: Path, name: str, key: str) -> Path:
     """The folder of one side, which must be there."""
-    if (split / name).is_dir():
+    if files.is_folder(split / name):
         return split / name
-    there = sorted(path.name for path in split.iterdir() if path.is_dir() and not path.name.startswith("."))
     raise ImageError(
-        f"{split} has no folder {name!r}, it has {', '.join(there) or 'no folders'}: name yours with --data.{key}, or "
-        "choose a recipe for its kind (pix2pix for pairs, cyclegan for unpaired images)"
+        f"{split} has no folder {name!r}, it has {', '.join(files.folders(split)) or 'no folders'}: name yours with "
+        f"--data.{key}, or choose a recipe for its kind (pix2pix for pairs, cyclegan for unpaired images)"
     )
 
 

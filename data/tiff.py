@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterator
 from io import BytesIO
 from typing import BinaryIO
 
@@ -18,11 +19,13 @@ from PIL import Image
 
 from translate.data import pil
 from translate.data.metadata import ORIENTATION, orientation_of, upright_exif
+from translate.data.packing import Compression, deflater
 from translate.data.picture import ImageError, Metadata, Picture, PictureInfo, to_array
 from translate.data.tiff_tags import append_directories, exif_directories, exif_tags, layout_options
 
 ICC_PROFILE = 34675
 FIRST_PRIVATE_TAG = 32768
+STRIP = 2**20  # bytes of pixels that are packed together
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples without alpha
 ASSOCIATED, STRAIGHT = 1, 2  # kinds of alpha: premultiplied or not
@@ -180,14 +183,30 @@ def straight(values: np.ndarray) -> np.ndarray:
     return np.concatenate([colours.astype(values.dtype), values[..., -1:]], axis=2)
 
 
-def encode(picture: Picture) -> bytes:
-    """A deflate-compressed TIFF file of any picture, with its profile, EXIF and resolution."""
+def encode(picture: Picture, compression: Compression = "fast") -> bytes:
+    """A TIFF file of any picture, deflated unless the compression is "none", with its profile, EXIF and resolution."""
+    array = np.ascontiguousarray(to_array(picture))
+    options = layout_options(picture.info, picture.metadata)
+    content: np.ndarray | Iterator[bytes] = array
+    if compression == "none":
+        options["predictor"] = False
+    else:
+        rows = max(1, STRIP * len(array) // array.nbytes)
+        content = (_packed(array[top : top + rows], compression) for top in range(0, len(array), rows))
+        options |= {"compression": "zlib", "rowsperstrip": rows}
     directories = exif_directories(picture.metadata)
     buffer = BytesIO()
     tifffile.imwrite(
-        buffer, np.ascontiguousarray(to_array(picture)), compression="zlib", compressionargs={"level": 1},
-        metadata=None, extratags=exif_tags(picture.metadata, directories), byteorder="<",
-        **layout_options(picture.info, picture.metadata),
+        buffer, content, shape=array.shape, dtype=array.dtype, byteorder="<",
+        metadata=None, extratags=exif_tags(picture.metadata, directories), **options,
     )  # fmt: skip
     append_directories(buffer, directories)
     return buffer.getvalue()
+
+
+def _packed(strip: np.ndarray, compression: Compression) -> bytes:
+    """A deflated strip. Integers are first replaced by their differences to the left: the tag Predictor says so."""
+    if strip.dtype.kind == "u":
+        strip = np.concatenate([strip[:, :1], strip[:, 1:] - strip[:, :-1]], axis=1)
+    deflate = deflater(compression)
+    return deflate.compress(strip.astype(strip.dtype.newbyteorder("<"), copy=False).data) + deflate.flush()

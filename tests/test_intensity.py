@@ -40,6 +40,29 @@ def test_every_integer_value_survives_the_round_trip(dtype):
     np.testing.assert_array_equal(model, exact.astype(np.float32))
 
 
+@pytest.mark.parametrize("span", [IntensityRange.of_dtype(np.uint8), IntensityRange(-3, 500, "x")])
+def test_many_8_bit_values_are_looked_up_and_no_other_than_few(span):
+    values = RANDOM.integers(0, 256, (3, 40, 50)).astype(np.uint8)
+    for many in (values, values[:, ::-2], values.transpose(2, 0, 1)):
+        model = span.to_model(many)
+        assert (model.dtype, model.shape) == (np.float32, many.shape)
+        np.testing.assert_array_equal(model, np.stack([[span.to_model(row) for row in plane] for plane in many]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_that_are_a_view_of_others_are_moved_as_they_are_seen(dtype, channels):
+    whole = np.dstack([photo(dtype, channels), random_alpha(dtype)])
+    for array in (whole, whole[::-1], whole[:, ::2], whole.transpose(1, 0, 2), whole[:1], whole[:, :1], whole[:1, :1]):
+        pixels = array[..., :channels]
+        values = IntensityRange.of_dtype(dtype).to_model(np.array(pixels.transpose(2, 0, 1)))
+        tensor = picture_to_tensor(Picture(pixels), channels)
+        np.testing.assert_array_equal(tensor[0].numpy(), values)
+        again = tensor_to_picture(tensor + 1, tensor, Picture(np.zeros_like(pixels))).pixels  # the change alone
+        assert again.shape == pixels.shape
+        assert again.flags.c_contiguous
+
+
 def test_every_hounsfield_unit_survives_the_round_trip():
     values = np.arange(-1024, 3072, dtype=np.int16)
     np.testing.assert_array_equal(HOUNSFIELD.from_model(HOUNSFIELD.to_model(values), np.int16), values)

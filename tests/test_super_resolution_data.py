@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from skimage import data as skimage_data
 from torch.utils.data import DataLoader
 
-from translate.data.augment import Augmentation, Geometry, crop_alike, sample_seed
+from translate.data.augment import Augmentation, Geometry, crop_alike, draw_moves, sample_seed
 from translate.data.build import build_dataset
 from translate.data.cache import PictureCache
-from translate.data.datasets import start_worker
 from translate.data.degrade import DegradationConfig
 from translate.data.images import ImageError, from_array, write_picture
 from translate.data.imresize import imresize
+from translate.data.loading import start_worker
 from translate.data.resize import shrink
 from translate.data.sampling import Draw, StepSampler
 from translate.data.splits import DataConfig, find_split, find_training
@@ -115,7 +115,7 @@ def test_crops_of_two_scales_reach_every_place_alike():
     large = enlarged(small, 2)
     places = Counter()
     for seed in range(900):
-        low, high = crop_alike([small, large], [1, 2], 2, seed)
+        low, high = crop_alike([small, large], [1, 2], 2, draw_moves(MOVES, seed))
         assert np.array_equal(high, enlarged(low, 2))
         places[int(low[0, 0, 0])] += 1
     assert sorted(places) == [0, 1, 2, 4, 5, 6, 8, 9, 10]
@@ -165,7 +165,7 @@ def photographs(height=45, width=50):
 def test_a_bicubic_source_is_that_of_the_crop(tmp_path, scale):
     dataset = built(write_targets(tmp_path, photographs(), scale=scale), MOVES)
     for draw in DRAWS:
-        source, target, name, _ = dataset[draw]
+        source, target, name, *_ = dataset[draw]
         assert target.shape == (3, 8 * scale, 8 * scale)
         assert np.array_equal(levels(source), imresize(levels(target), (8, 8)))
         assert name == [str(draw.indices[0])]

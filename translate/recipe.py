@@ -133,8 +133,9 @@ class TrainingConfig(Section):
     ema_half_life: float = Field(0.0, ge=0)  # in images; 0: no average of the generators' weights
     start_from: str | None = None  # model folder or hub id whose networks are the start
     start_partly: bool = False  # True: take over what fits from start_from, and begin the rest anew (another scale)
-    compile: bool = False
-    channels_last: bool = False
+    kernels: Literal["fast", "plain"] = "fast"  # on CPUs: fast is ours where they pay, equal within rounding
+    compile: bool | Literal["graphs"] = False  # graphs: with CUDA graphs; either way kernels are plain
+    channels_last: bool | Literal["auto"] = "auto"  # auto: where bf16 or fp16 is computed on a CUDA device
     seed: int = Field(0, ge=0, lt=2**32)
 
 

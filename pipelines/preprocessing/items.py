@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from translate.data.datasets import cut_in_half
 from translate.data.images import Picture, read_picture
 from translate.data.resize import shrink
+from translate.data.working_size import cut_in_half
 from translate.pipelines.journal import sha256
 
 

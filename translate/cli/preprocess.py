@@ -1,4 +1,4 @@
-"""translate preprocess pairs | side-by-side | unpaired | super-resolution | sketches | scans"""
+"""translate preprocess pairs | side-by-side | unpaired | super-resolution | sketches | scans | shards"""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from translate.cli import preprocess_scans, preprocess_sketches
+from translate.cli import preprocess_scans, preprocess_shards, preprocess_sketches
 
 EPILOG = """
 The data set is a folder with train/ and val/, ready for translate train, and dataset.json with size, type and SHA-256
@@ -69,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_super_resolution(enlarging)
     preprocess_sketches.add_arguments(sketches)
     preprocess_scans.add_arguments(scans)
+    preprocess_shards.add_arguments(
+        _task(
+            tasks, "shards", "a prepared data set as a few large tars, for millions of files", preprocess_shards.EPILOG
+        )
+    )
 
 
 def _add_super_resolution(task: argparse.ArgumentParser) -> None:
@@ -104,12 +109,29 @@ def _add_super_resolution(task: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     options = parser.parse_args(given)
+    summary = _prepare(options)
+    if options.json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    else:
+        counts = ", ".join(f"{split} {count}" for split, count in summary["splits"].items())
+        unit = "pairs" if summary["kind"] == "paired" else "slices" if options.task == "scans" else "images"
+        unit += f" in {summary['shards']} shards" if options.task == "shards" else ""
+        left_out = f", {summary['left_out']} left out" if summary["left_out"] else ""
+        failed = f"{summary['failed']} files failed{left_out}{preprocess_sketches.told(summary)}"
+        sys.stdout.write(f"{unit}: {counts}; {failed}. Manifest: {summary['manifest']}\n")
+    return 1 if summary["failed"] else 0
+
+
+def _prepare(options: argparse.Namespace) -> dict[str, Any]:
+    """Do what the task asks for. Returns its summary."""
+    shown = not options.json
+    if options.task == "shards":
+        return preprocess_shards.prepare(options, show_progress=shown)
     from translate.pipelines.preprocessing.dataset import Options
     from translate.pipelines.preprocessing.folders import prepare_pairs, prepare_side_by_side, prepare_unpaired
 
     size = getattr(options, "size", None)
     how = Options(options.val, options.split, options.seed, size, options.workers, options.overwrite)
-    shown = not options.json
     if options.task == "pairs":
         summary = prepare_pairs(
             options.source,
@@ -138,15 +160,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
         summary = preprocess_scans.prepare(options, how, show_progress=shown)
     else:
         summary = prepare_unpaired(options.a, options.b, options.output, how, show_progress=shown)
-    if options.json:
-        sys.stdout.write(json.dumps(summary) + "\n")
-    else:
-        counts = ", ".join(f"{split} {count}" for split, count in summary["splits"].items())
-        unit = "pairs" if summary["kind"] == "paired" else "slices" if options.task == "scans" else "images"
-        left_out = f", {summary['left_out']} left out" if summary["left_out"] else ""
-        failed = f"{summary['failed']} files failed{left_out}{preprocess_sketches.told(summary)}"
-        sys.stdout.write(f"{unit}: {counts}; {failed}. Manifest: {summary['manifest']}\n")
-    return 1 if summary["failed"] else 0
+    return summary
 
 
 def _degradation(given: str) -> Any:

@@ -113,15 +113,24 @@ def generator_adversarial(
 def judge(comparisons: Comparisons, view: View = as_is) -> dict[str, Judged]:
     """The logits of each discriminator.
 
-    Real and fake go through in one forward, since DistributedDataParallel wants one forward per backward; a batch norm
-    in the discriminator therefore sees both.
+    Real and fake go through in one forward, unless a batch norm would see both at once. DistributedDataParallel wants
+    one forward per backward: then fakes pass its wrapper by, as in `penalty_terms`.
     """
     judged = {}
     for suffix, (discriminator, real, fake) in comparisons.items():
         (shown,) = view(torch.cat([real, fake]))
+        if mixes_images(discriminator):
+            real, fake = shown.chunk(2)
+            judged[suffix] = Judged(logits(discriminator(real)), logits(bare(discriminator)(fake)))
+            continue
         both = [scale.chunk(2) for scale in logits(discriminator(shown))]
         judged[suffix] = Judged([real_logits for real_logits, _ in both], [fake_logits for _, fake_logits in both])
     return judged
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Whether what a network makes of an image depends on the others of its batch, by a batch norm."""
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
 
 
 def discriminator_terms(judged: dict[str, Judged], adversarial: str, real_label: float) -> Terms:

@@ -42,6 +42,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
     _check_scale(recipe.data, recipe.objective.name)
     _check_tones(recipe.data)
     _check_drawings(recipe.data)
+    _check_augment_on(recipe.data)
     _check_scans(recipe)
     if recipe.objective.name == "perceptual_gan" and not recipe.training.start_from:
         logger.warning("a GAN stage begins with a pixel stage: name its model with --training.start_from")
@@ -108,6 +109,15 @@ def _check_drawings(data: DataConfig) -> None:
         raise ConfigError(
             f"data.redraw {data.redraw} changes the sources of pairs of pictures: it needs data.kind paired or "
             "side_by_side, and no data.source_range or data.modality; set it to 0"
+        )
+
+
+def _check_augment_on(data: DataConfig) -> None:
+    whole = data.kind in ("paired", "side_by_side", "unpaired") and data.scale == 1
+    if data.augment_on == "device" and (not whole or data.modality or data.redraw):
+        raise ConfigError(
+            "data.augment_on device moves pictures of one scale as they are: it needs data.kind paired, side_by_side "
+            "or unpaired, data.scale 1, and no data.modality or data.redraw; set it to cpu"
         )
 
 

@@ -1,7 +1,6 @@
 """What a run would do, for --dry-run."""
 
 from translate.config import write_yaml
-from translate.data.images import probe_picture
 from translate.data.sampling import StepSampler
 from translate.processes import process_state
 from translate.recipe import Recipe
@@ -56,7 +55,7 @@ def _data(recipe: Recipe, splits: Splits) -> list[str]:
         if split is None:
             lines.append(f"  {name}: none, so no figures and no best model")
             continue
-        infos = [probe_picture(path) for path in split.files()]
+        infos = [info for _, info in split.source.examples(split.files())]
         sizes = sorted({(info.width, info.height) for info in infos})
         kinds = sorted({f"{info.dtype} x {info.channels}" for info in infos})
         span = f"{sizes[0][0]} x {sizes[0][1]}" + (f" to {sizes[-1][0]} x {sizes[-1][1]}" if len(sizes) > 1 else "")

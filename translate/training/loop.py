@@ -11,18 +11,17 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import send_to_device, set_seed
-from torch.utils.data import DataLoader
+from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
 from translate.data.augment import sample_seed
-from translate.data.datasets import start_worker
-from translate.data.sampling import StepSampler
+from translate.kernels.switch import fast_kernels
+from translate.memory import keep_freed_memory
 from translate.processes import process_state
 from translate.recipe import Recipe
-from translate.sizes import pad_to_rule
 from translate.training.checks import check_recipe_fits
 from translate.training.drawings import style_of
+from translate.training.feed import arranged, batches_of
 from translate.training.interrupt import stop_requests
 from translate.training.pictures import check_pictures
 from translate.training.plan import move_augmentation, objective_of, plan_step, set_learning_rates
@@ -82,6 +81,8 @@ def start(recipe: Recipe, output: Path) -> Run:
     folder = RunFolder(output)
     check_same_run(folder, recipe, splits)
     precision, accelerator = build_accelerator(recipe, folder.root)
+    if accelerator.device.type == "cpu" and recipe.training.kernels == "fast":
+        keep_freed_memory()
     set_seed(recipe.training.seed)
     trained = prepare(recipe, build_networks(recipe), accelerator, precision)
     torch.manual_seed(sample_seed(recipe.training.seed, accelerator.process_index))  # dropout differs between processes
@@ -110,7 +111,7 @@ def _probe(run: Run) -> Probe | None:
     if size < group:
         return None
     minimum = max(int(judge.size_minimum) for judge in run.trained.networks.discriminators.values())  # type: ignore[arg-type]
-    probe = Probe(unseen, size, minimum, partial(_arranged, run))
+    probe = Probe(unseen, size, minimum, partial(arranged, run))
     return probe if probe.batches else None
 
 
@@ -159,8 +160,11 @@ def step(run: Run, batches: Iterator[Any]) -> float:
     networks = [*trained.objective.generators.values(), *trained.objective.discriminators.values()]
     rate = set_learning_rates(run)
     plan, objective = plan_step(run), objective_of(run)
+    if recipe.training.compile == "graphs":
+        torch.compiler.cudagraph_mark_step_begin()  # until the next one, nothing overwrites what a network returned
+    kernels = recipe.training.kernels == "fast" and not recipe.training.compile
     for _ in range(recipe.training.accumulation):
-        with run.accelerator.accumulate(*networks):
+        with run.accelerator.accumulate(*networks), fast_kernels(kernels):
             values = train_step(objective, next(batches), trained.pool, trained.optimizers, run.accelerator, plan)
         progress.running.add(values)
     progress.step += 1
@@ -168,47 +172,3 @@ def step(run: Run, batches: Iterator[Any]) -> float:
     if trained.ema:
         trained.ema.update(progress.images_per_step, progress.step * progress.images_per_step)
     return rate
-
-
-def batches_of(run: Run) -> Iterator[Any]:
-    """Batches on the device from the step where the run is.
-
-    The loader has a generator of its own, so that starting it changes no random state.
-    """
-    training, accelerator = run.recipe.training, run.accelerator
-    sampler = StepSampler(
-        lengths=run.training_set.lengths,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        start=run.progress.step * training.accumulation,
-        stop=training.steps * training.accumulation,
-        rank=accelerator.process_index,
-        processes=accelerator.num_processes,
-    )
-    workers = run.recipe.data.workers
-    loader = DataLoader(
-        run.training_set,
-        batch_sampler=sampler,
-        num_workers=workers,
-        collate_fn=run.training_set.collate,
-        worker_init_fn=start_worker,
-        generator=torch.Generator().manual_seed(training.seed),
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    for batch in loader:
-        yield _arranged(run, batch)
-
-
-def _arranged(run: Run, batch: Any) -> Any:
-    """A batch on the device, padded to the generators' size rule as in inference, as the networks take it."""
-    rule = next(iter(run.trained.networks.generators.values()))
-    layout = torch.channels_last if run.recipe.training.channels_last else torch.contiguous_format
-    dtype = torch.float64 if run.precision == "fp64" else torch.float32
-    scales = {"target": run.recipe.data.scale}
-    moved = send_to_device(batch, run.accelerator.device, non_blocking=True)
-    arranged = {
-        name: pad_to_rule(images, rule, scales.get(name, 1)).to(dtype, memory_format=layout)
-        for name, images in moved._asdict().items()
-        if isinstance(images, torch.Tensor)
-    }
-    return moved._replace(**arranged)

@@ -15,9 +15,12 @@ MAY_CHANGE = (  # keys that a resumed run may give anew: but for the last they d
     "data.folder",
     "data.workers",
     "data.cache",
+    "data.cache_limit",
     "training.steps",
     "training.batch_size",  # with another number of processes; load_training compares the images a step
     "training.compile",
+    "training.channels_last",
+    "training.kernels",
     "training.start_from",
     "training.start_partly",
     "validation",

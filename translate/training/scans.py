@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from translate.contract import IntensityContract
-from translate.data.images import read_picture
 from translate.data.splits import Split
 from translate.noise_statistics import SOFT_TISSUE, check_noise_assumption, measure_noise_correlation
 from translate.recipe import ConfigError, Recipe
@@ -98,7 +97,7 @@ def check_noise(recipe: Recipe, train: Split) -> None:
     inside = SOFT_TISSUE if recipe.data.source_range.units == "HU" else None
     try:
         correlation = measure_noise_correlation(
-            np.stack([read_picture(path).pixels[..., 0] for path in files]), inside=inside
+            np.stack([train.source.read(path).pixels[..., 0] for path in files]), inside=inside
         )
         check_noise_assumption(kind, correlation)
     except ValueError as error:

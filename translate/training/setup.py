@@ -21,11 +21,12 @@ from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_mo
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise
 from translate.objectives import OBJECTIVES, Objective, PerceptualGAN
 from translate.perceptual import load_perceptual_loss
+from translate.processes import process_state
 from translate.recipe import ConfigError, Recipe
 from translate.tiling.facts import facts_of
 from translate.training.checks import check_networks
 from translate.training.ema import Ema
-from translate.training.precision import Precision
+from translate.training.precision import Precision, choose_layout
 from translate.training.step import Optimizers
 from translate.views import AdaptiveProbability
 
@@ -167,7 +168,14 @@ def build_datasets(
     if data.cache:
         assert data.folder is not None
         with first():
-            cache = PictureCache.build(splits.train.files(), data.folder / "cache")
+            cache = PictureCache.build(
+                splits.train.files(),
+                data.folder / "cache",
+                source=splits.train.source,
+                size=data.working_size(),
+                limit=data.cache_limit,
+                check=process_state().is_main_process,
+            )
     plain = Geometry(resize=data.resize, frame=data.frame)
     train = build_dataset(data, splits.train, data.training_geometry(), seed, cache, data.training_tones())
     return train, build_dataset(data, splits.val or splits.train, plain, seed)
@@ -208,11 +216,11 @@ def _arrange(network: nn.Module, recipe: Recipe, device: torch.device, precision
     network.to(device)
     if precision == "fp64":
         network.double()
-    if recipe.training.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=choose_layout(recipe.training.channels_last, device, precision))  # type: ignore[call-overload]
     if recipe.training.compile:
         functorch_config.donated_buffer = False  # the signals differentiate a graph that is still needed
-        network.compile()  # in place: the state dict keeps its names
+        mode = "reduce-overhead" if recipe.training.compile == "graphs" else None
+        network.compile(mode=mode)  # in place: the state dict keeps its names
 
 
 def _optimizers(recipe: Recipe, networks: Networks, *, fused: bool) -> Optimizers:
