@@ -14,7 +14,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +72,7 @@ class Journal:
     def add(self, record: Record) -> None:
         """Append a record; thread-safe."""
         with self._lock, open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(record)) + "\n")  # ASCII: file names need not be valid UTF-8
+            file.write(json.dumps(vars(record)) + "\n")  # ASCII: file names need not be valid UTF-8
             if record.status == "done" and record.output:
                 self.outputs.add(record.output)
 
@@ -106,6 +106,21 @@ class Journal:
             os.replace(aside, path)
         finally:
             _remove(aside)
+        return record
+
+    def put_file(self, record: Record, content: bytes) -> Record:
+        """`put` of a file whose bytes are at hand: it is not read again for its sum."""
+        assert record.output is not None
+        path = self.output / record.output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.folder / f"aside-{uuid.uuid4().hex}"
+        try:
+            aside.write_bytes(content)
+            record = replace(record, output_sha256=hashlib.sha256(content).hexdigest())
+            self.add(record)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
         return record
 
     def _make_room(self, path: Path, aside: Path) -> None:
@@ -160,7 +175,7 @@ def _remove(path: Path) -> None:
 
 
 def _shown(record: Record) -> dict[str, Any]:
-    return {key: value for key, value in asdict(record).items() if value is not None}
+    return {key: value for key, value in vars(record).items() if value is not None}
 
 
 def _end_last_line(path: Path) -> None:

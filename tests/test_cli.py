@@ -139,6 +139,12 @@ def test_a_failed_file_ends_with_1_and_is_named(capsys, caplog, folder, tmp_path
             "the output format must be one of .png, .jpg, .jpeg, .tif, .tiff, .webp, .bmp, got '.gif'",
         ),
         ({"--quality": "101"}, "quality must be from 1 to 100, got 101"),
+        ({"--quality": "50", "--format": "png"}, "quality is of .jpg and .webp, and the format is .png"),
+        ({"--compression": "best"}, "compression must be one of fast, small, none, got 'best'"),
+        (
+            {"--compression": "none", "--format": "webp"},
+            "the compression of .webp must be one of fast, small, got 'none'",
+        ),
         ({"--batch-size": "0"}, "batch_size must be at least 1, got 0"),
         ({"--workers": "-1"}, "workers must be at least 1, got -1"),
         ({"--max-pixels": "0"}, "max_pixels must be at least 1, got 0"),
@@ -180,6 +186,15 @@ def test_options_may_be_written_as_a_user_writes_them(folder, tmp_path, capsys):
     assert call("infer", "identity", folder, tmp_path / "jpg", "--format", "jpg", "--quality", "30") == 0
     assert call("infer", "identity", folder, tmp_path / "fine", "--format", "jpg") == 0
     assert (tmp_path / "jpg" / "0.jpg").stat().st_size < (tmp_path / "fine" / "0.jpg").stat().st_size
+
+
+def test_the_compression_of_the_command_is_that_of_the_files(folder, tmp_path, capsys):
+    sizes = {}
+    for words in ([], ["--compression", "small"], ["--format", "tif", "--compression", "none"]):
+        out = tmp_path / f"out {len(sizes)}"
+        assert call("infer", "identity", folder, out, *words) == 0
+        sizes[words[-1] if words else "fast"] = next(out.glob("0.*")).stat().st_size
+    assert sizes["small"] < sizes["fast"] < sizes["none"]
 
 
 def test_a_model_of_ones_own_translates_in_both_directions_and_precisions(folder, tmp_path, small_model, capsys):

@@ -20,8 +20,9 @@ from PIL import Image, ImageCms
 from translate.cli import main
 from translate.data.images import ImageError, Metadata, from_array, read_picture, to_array, write_picture
 from translate.pipelines.inference.folder import translate_file, translate_folder
-from translate.pipelines.inference.pipeline import Pipeline
-from translate.pipelines.inference.plan import Options, is_planned, plan
+from translate.pipelines.inference.pipeline import Pipeline, Prepared
+from translate.pipelines.inference.plan import Job, Options, is_planned, plan, plan_folder
+from translate.pipelines.inference.stages import Loaded, batches
 from translate.pipelines.journal import Journal, Record
 
 RANDOM = np.random.default_rng(0)
@@ -291,6 +292,16 @@ def test_a_single_output_that_cannot_be_is_refused(folder, tmp_path, identity):
         ({"quality": 0}, "quality must be from 1 to 100, got 0"),
         ({"quality": 101}, "quality must be from 1 to 100, got 101"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        (
+            {"quality": 50, "format": ".png"},
+            r"quality is of \.jpg and \.webp, and the format is \.png: leave one of them",
+        ),
+        ({"compression": "most"}, "compression must be one of fast, small, none, got 'most'"),
+        ({"compression": "none", "format": ".png"}, r"the compression of \.png must be one of fast, small, got 'none'"),
+        (
+            {"compression": "small", "format": ".jpg"},
+            r"the compression of \.jpg must be one of fast, got 'small': leave",
+        ),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"max_pixels": 0}, "max_pixels must be at least 1, got 0"),
     ],
@@ -420,12 +431,125 @@ def test_batches_give_what_single_images_give(tmp_path, small_model):
     original = pipe.run
     pipe.run = lambda images: ran.append(len(images)) or original(images)
     translate_folder(pipe, tmp_path / "in", tmp_path / "together", Options(batch_size=4))
-    assert ran == [4, 1, 3, 2]
+    assert ran == [4, 3, 3]  # the fifth waits for others of its size
     translate_folder(pipe, tmp_path / "in", tmp_path / "singly")
     for name in visible(tmp_path / "in"):
         together, singly = (read_picture(tmp_path / out / name).pixels for out in ("together", "singly"))
         assert np.abs(together.astype(int) - singly).max() <= 1  # another order of summation may round otherwise
         assert (together == singly).mean() > 0.99
+
+
+def loaded(name, side=9, wide=9):
+    return Loaded(Job(name, Path(name), name), Prepared(torch.empty(1, 1, side, wide), None, "picture"), "", 0.0)
+
+
+def grouped(results, size):
+    """The names of each batch, as one word."""
+    return [one.file if isinstance(one, Record) else "".join(x.job.file for x in one) for one in batches(results, size)]
+
+
+def test_images_of_one_size_run_together_though_others_lie_between():
+    mixed = [loaded(name, 9 if name.islower() else 17) for name in "aBcDeFg"]
+    assert grouped(mixed, 2) == ["ac", "BD", "eg", "F"]
+    assert grouped(mixed, 1) == list("aBcDeFg")
+    assert grouped([loaded("a"), Record("x", "skipped"), loaded("b")], 2) == ["x", "ab"]
+    assert grouped([loaded("a", 9, 10), loaded("b", 10, 9)], 2) == ["a", "b"]  # not as wide and high
+
+
+def test_the_batch_that_has_waited_longest_runs_when_too_many_images_wait():
+    sides = [loaded(name, 9 + index) for index, name in enumerate("abcdefghij")]  # no two of one size
+    order = []
+
+    def told():
+        for one in sides:
+            order.append(f"read {one.job.file}")
+            yield one
+
+    for batch in batches(told(), 2):
+        order.append(f"run {batch[0].job.file}")
+    assert order[8:13] == ["read i", "run a", "read j", "run b", "run c"]  # 4 batches of 2 may wait
+    assert order[-1] == "run j"
+
+
+def test_large_images_wait_for_others_only_while_memory_is_bounded():
+    side = 5000
+    large = [loaded(name, side, side + (name in "bd")) for name in "abcd"]  # three are more than 2**26 pixels
+    assert grouped(large, 8) == ["ac", "bd"]
+    assert grouped([*large, loaded("e", side, side), loaded("f", side, side)], 8) == ["ac", "bd", "ef"]
+    assert grouped([loaded(name, side, side) for name in "abcde"], 5) == [
+        "abcde"
+    ]  # one size: as many as were asked for
+
+
+# how files are written
+
+
+def test_files_are_packed_as_was_asked_for(tmp_path, identity):
+    array = np.tile(np.arange(200, dtype=np.uint8), (100, 1))
+    for name in ("a.png", "b.tif", "c.webp"):
+        put(tmp_path / "in" / name, np.dstack([array] * 3))
+    sizes = {}
+    for compression in ("fast", "small", "none"):
+        out = tmp_path / compression
+        assert translate_folder(identity, tmp_path / "in", out, Options(compression=compression))["done"] == 3
+        sizes |= {(name, compression): (out / name).stat().st_size for name in ("a.png", "b.tif", "c.webp")}
+        np.testing.assert_array_equal(read_picture(out / "b.tif").pixels[..., 0], array)
+    assert sizes["a.png", "small"] < sizes["a.png", "fast"] == sizes["a.png", "none"]
+    assert sizes["b.tif", "fast"] < 60000 < sizes["b.tif", "none"]
+    one = translate_file(identity, tmp_path / "in" / "b.tif", tmp_path / "one.tif", Options(compression="none"))
+    assert one.stat().st_size == sizes["b.tif", "none"]
+
+
+def test_a_command_with_another_compression_does_all_again(folder, tmp_path, identity):
+    for options in (Options(), Options(compression="small"), Options(compression="none")):
+        assert translate_folder(identity, folder, tmp_path / "out", options)["done"] == 3
+        assert translate_folder(identity, folder, tmp_path / "out", options)["skipped"] == 3
+
+
+def test_what_could_not_be_encoded_is_reported_under_the_name_of_its_output(folder, tmp_path, identity):
+    put(folder / "deep.tif", values(3, 3, dtype=np.uint16))
+    assert translate_folder(identity, folder, tmp_path / "out", Options(format=".jpg"))["failed"] == 1
+    reason = report_of(tmp_path / "out")["deep.tif"]["reason"]
+    assert reason.startswith("cannot write deep.jpg: jpeg cannot hold uint16")
+
+
+def test_a_file_that_is_no_longer_there_is_reported_and_the_others_are_done(folder, tmp_path, identity, monkeypatch):
+    jobs = plan_folder(folder, tmp_path / "out", Options())
+    (folder / "a.png").unlink()
+    monkeypatch.setattr("translate.pipelines.inference.folder.plan_folder", lambda *_: jobs)
+    summary = translate_folder(identity, folder, tmp_path / "out")
+    assert (summary["done"], summary["failed"]) == (2, 1)
+    assert "No such file" in report_of(tmp_path / "out")["a.png"]["reason"]
+
+
+def test_a_kill_before_the_rename_leads_to_the_work_being_done_again(tmp_path, monkeypatch):
+    journal = Journal(tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            journal.put_file(Record("a.png", "done", "sub/a.png", settings="s", input_sha256="i"), b"whole")
+    assert visible(tmp_path) == []
+    assert [path.name for path in (tmp_path / ".translate").iterdir()] == ["journal-0.jsonl"]
+    assert Journal(tmp_path).find_done("a.png", "s", "i") is None
+    journal.put_file(Record("a.png", "done", "sub/a.png", settings="s", input_sha256="i"), b"whole")
+    assert (tmp_path / "sub" / "a.png").read_bytes() == b"whole"
+    assert Journal(tmp_path).find_done("a.png", "s", "i").output == "sub/a.png"
+
+
+def test_an_output_that_would_replace_an_input_behind_a_link_is_refused(tmp_path, identity):
+    put(tmp_path / "in" / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.png").symlink_to(tmp_path / "in" / "a.png")
+    put(tmp_path / "in" / "b.png")
+    with pytest.raises(ImageError, match=r"the output of b\.png in .* would take the place of an input"):
+        translate_folder(identity, tmp_path / "in", tmp_path / "out")
+    (tmp_path / "linked").symlink_to(tmp_path / "in")
+    with pytest.raises(ImageError, match="is the input folder"):
+        translate_folder(identity, tmp_path / "in", tmp_path / "linked")
 
 
 # the bar

@@ -225,7 +225,7 @@ def test_auto_with_little_memory_gives_the_picture_of_the_whole(plenty, monkeypa
 def too_large(monkeypatch):
     """The whole image does not fit on the device."""
 
-    def fail(generator, images):
+    def fail(generator, images, forward):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
     monkeypatch.setattr(pretrained, "translate_any_size", fail)
@@ -247,7 +247,7 @@ def test_off_does_not_cut_what_does_not_fit(too_large):
 
 
 def test_an_error_that_is_not_about_memory_is_not_answered_by_tiles(monkeypatch):
-    def fail(generator, images):
+    def fail(generator, images, forward):
         raise RuntimeError("cuDNN error")
 
     monkeypatch.setattr(pretrained, "translate_any_size", fail)

@@ -29,6 +29,7 @@ from translate.tiling.probe import Facts
 logger = logging.getLogger(__name__)
 CONFIG = "config.json"
 FILES = (CONFIG, "*.safetensors", "README.md")  # what makes a model folder; nothing else is copied, up or down
+CACHE = "backends"  # a folder in a model folder, of what translate.backends made of the model; not copied either
 Name = Annotated[str, StringConstraints(pattern=r"^\w+$")]  # of a network: it becomes a file name
 
 
@@ -189,7 +190,9 @@ def check_replaceable(folder: Path) -> None:
     """
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file: give a new folder for the model")
-    others = [p.name for p in folder.iterdir() if not any(p.match(f) for f in FILES)] if folder.is_dir() else []
+    others = (
+        [p.name for p in folder.iterdir() if not any(p.match(f) for f in (*FILES, CACHE))] if folder.is_dir() else []
+    )
     if others:
         raise CheckpointError(
             f"{folder} holds {len(others)} files or folders that belong to no model, for example {sorted(others)[0]}: "

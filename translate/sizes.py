@@ -1,5 +1,7 @@
 """Any image size for any network: pad to the size rule that a generator declares, and cut the result."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,20 +19,26 @@ def pad_to_rule(images: Tensor, generator: nn.Module, scale: int = 1) -> Tensor:
             are padded as that input is, pixel by pixel of it.
     """
     multiple, minimum = int(generator.size_multiple), int(generator.size_minimum)  # type: ignore[arg-type]
-    height, width = images.shape[-2:]
-    rows, columns = (
-        _enlarged(mirrored(side // scale, padded_side(side // scale, multiple, minimum), images.device), scale)
-        for side in (height, width)
-    )
-    if len(rows) == height and len(columns) == width:
+    sides = [side // scale for side in images.shape[-2:]]
+    padded = [padded_side(side, multiple, minimum) for side in sides]
+    if [side * scale for side in padded] == list(images.shape[-2:]):
         return images
+    rows, columns = (
+        _enlarged(mirrored(side, wanted, images.device), scale) for side, wanted in zip(sides, padded, strict=True)
+    )
     return images[..., rows, :][..., columns]
 
 
-def translate_any_size(generator: nn.Module, images: Tensor) -> Tensor:
-    """Run a generator on (N, C, H, W) of any size: returns (N, C', scale * H, scale * W)."""
+def translate_any_size(
+    generator: nn.Module, images: Tensor, forward: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Run a generator on (N, C, H, W) of any size: returns (N, C', scale * H, scale * W).
+
+    Args:
+        forward: what computes the generator, if not itself.
+    """
     height, width = (side * int(generator.scale) for side in images.shape[-2:])  # type: ignore[arg-type]
-    return generator(pad_to_rule(images, generator))[..., :height, :width]
+    return (forward or generator)(pad_to_rule(images, generator))[..., :height, :width]
 
 
 def centre_crop(images: list[Tensor]) -> Tensor:

@@ -56,7 +56,7 @@ def translate_drawing(
         raise ImageError(f"an output would take the place of {source}: give another name, inputs are not overwritten")
     path.parent.mkdir(parents=True, exist_ok=True)
     for one, picture in zip(paths, pictures, strict=True):
-        write_picture(picture, one, quality=options.quality)
+        write_picture(picture, one, quality=options.quality, compression=options.compression)
     return paths
 
 

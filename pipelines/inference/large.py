@@ -92,6 +92,7 @@ def _translate(pipeline: Pipeline, image: WindowedImage, store: _Store, crew: Cr
         device=pipeline.device,
         dtype=pipeline.dtype,
         facts=tiled.facts,
+        forward=tiled.forward,
         crew=crew,
         progress=tiled.watch.progress,
     )

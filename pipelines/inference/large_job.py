@@ -85,7 +85,8 @@ def translate_large_job(
 
 def routed(pipeline: Pipeline, options: Options) -> Options:
     """The options by which a TIFF of many pixels is read whole, as far as allowed, where they or the model need it."""
-    whole = options.size is not None or options.format is not None or options.quality is not None
+    encoded = options.format is not None or options.quality is not None or options.compression != "fast"
+    whole = options.size is not None or encoded
     return replace(options, windows_from=options.max_pixels + 1) if whole or needs_whole(pipeline) else options
 
 

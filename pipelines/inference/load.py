@@ -25,6 +25,7 @@ def load_pipeline(
     direction: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
+    backend: str = "torch",
     revision: str | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
@@ -40,8 +41,9 @@ def load_pipeline(
 
     Raises:
         CheckpointError: there is no such model, or its folder is damaged.
+        BackendError: the back end cannot be used.
     """
     download = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
     folder = find_model(model, revision=revision, **download)
     kind = PIPELINES.get(task_of(read_config(folder)), Pipeline)
-    return kind.from_pretrained(folder, direction=direction, device=device, dtype=dtype)
+    return kind.from_pretrained(folder, direction=direction, device=device, dtype=dtype, backend=backend)

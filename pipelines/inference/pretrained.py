@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,6 +14,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from translate.backends import BackendError, Forward
+from translate.backends.prepare import Model, choose, prepared
 from translate.checkpoint import CheckpointError, save_tensors, write_folder
 from translate.model_folder import (
     CONFIG,
@@ -23,6 +26,7 @@ from translate.model_folder import (
     load_generator,
     upload_model,
 )
+from translate.pipelines.inference.samples import sample_images
 from translate.pipelines.inference.tiles import Tiled, TileWatch
 from translate.processes import process_state
 from translate.sizes import translate_any_size
@@ -66,6 +70,8 @@ class Pretrained:
         self.generator = generator.eval().requires_grad_(False)
         self.input, self.output = config.generators[self.name].input, config.generators[self.name].output
         self.tiled = Tiled(Tiling(), config.generators[self.name].tiling, TileWatch())
+        self.backend = "torch"
+        self.forward: Forward | None = None  # what computes the generator, if not itself
 
     @classmethod
     def from_pretrained(
@@ -75,6 +81,7 @@ class Pretrained:
         direction: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        backend: str = "torch",
         revision: str | None = None,
         token: str | None = None,
         cache_dir: str | Path | None = None,
@@ -86,17 +93,20 @@ class Pretrained:
             direction: the generator of a model that has several, such as "b_to_a"; the first by default.
             device: where to run; None takes a GPU if there is one.
             dtype: torch.bfloat16 or torch.float16 for mixed precision on a GPU.
+            backend: what computes the generator, as in `with_backend`.
             revision, token, cache_dir, local_files_only: of a hub id, as in huggingface_hub.
 
         Raises:
             CheckpointError: there is no such model, its folder is damaged, or its task needs another pipeline, which
                 `load_pipeline` would choose.
+            BackendError: the back end cannot be used.
         """
         download = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         folder = find_model(model, revision=revision, **download)
         generator, name, config = load_generator(folder, direction)
         cls._check_task(config, folder)
-        return cls(generator, config, name=name, folder=folder).to(device or best_device(), dtype)
+        pipe = cls(generator, config, name=name, folder=folder).to(device or best_device(), dtype)
+        return pipe if backend == "torch" else pipe.with_backend(backend)
 
     @classmethod
     def _check_task(cls, config: ModelConfig, folder: Path) -> None:
@@ -109,11 +119,48 @@ class Pretrained:
         )
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
-        """Move to a device, and choose the precision that it computes in (the weights stay float32)."""
+        """Move to a device, and choose the precision that it computes in (the weights stay float32).
+
+        A back end is of one device and of float32: torch takes its place, call `with_backend` afterwards.
+        """
         self.device = torch.device(device)
         self.generator.to(self.device)
         self.dtype = dtype or self.dtype
+        self.backend, self.forward = "torch", None
         return self
+
+    def with_backend(self, name: str, *, pixels: int = 2**16) -> Self:
+        """A pipeline of the same network that another back end computes, within 1e-4 of torch in model space.
+
+        What a back end needs is made at its first use, which takes 5 to 60 seconds, compared with torch on real
+        images, and kept: beside the model, or in the user's cache.
+
+        >>> pipe = pipe.with_backend("openvino")
+
+        Args:
+            name: "torch", "compile", "onnxruntime", "openvino", "tensorrt"; or "auto": of those that were made for
+                this model and machine the one that needs least time for `pixels`, loading included, else torch.
+            pixels: how many, over all images, will be translated at least.
+
+        Raises:
+            BackendError: it is not installed, cannot compute the network, differs by more than 1e-4, or the pipeline
+                does not compute in float32.
+        """
+        other = copy.copy(self)
+        if name != "torch" and self.dtype != torch.float32:
+            if name != "auto":
+                raise BackendError(
+                    f"back ends compute in float32, the pipeline in {str(self.dtype).removeprefix('torch.')}: leave "
+                    "out --precision, or take --backend torch"
+                )
+            name = "torch"
+        if name != "torch":
+            samples = partial(sample_images, self.generator, scans=self.config.contract is not None)
+            model = Model(self.generator, self.folder, self.name, samples)
+            name = choose(model, pixels) if name == "auto" else name
+        other.backend, other.forward = name, None if name == "torch" else prepared(name, model)
+        other.tiled = replace(self.tiled, forward=other.forward)
+        return other
 
     def with_tiling(self, tiling: Tiling, watch: TileWatch | None = None) -> Self:
         """A pipeline of the same network that cuts large images in another way; "auto" is the default.
@@ -173,7 +220,7 @@ class Pretrained:
 
     def _run_whole(self, images: Tensor) -> Tensor:
         if self.dtype == torch.float32:
-            return translate_any_size(self.generator, images)
+            return translate_any_size(self.generator, images, self.forward)
         with torch.autocast(self.device.type, self.dtype):
             outputs = translate_any_size(self.generator, images).float()
         broken = ~outputs.isfinite().flatten(1).all(dim=1)
@@ -193,6 +240,8 @@ class Pretrained:
         unused: dict[str, Any] = {"training": True, "recipe": True, "data": True, "generators": {"__all__": {"tiling"}}}
         digest = hashlib.sha256(self.config.model_dump_json(exclude=unused).encode())
         digest.update(f"{self.name} {self.dtype}".encode())
+        if self.backend != "torch":
+            digest.update(self.backend.encode())
         for name, tensor in self.generator.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

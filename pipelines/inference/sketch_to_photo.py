@@ -93,7 +93,8 @@ class SketchToPhoto(Pipeline):
         """Pictures of one drawing that differ by the noise of pix2pix: dropout (Isola et al. 2017, arXiv:1611.07004).
 
         The variation at an index depends on drawing, seed and index only: not on the count, and, but for rounding, not
-        on the device. They run one after another, in float32: in a batch the last bits would depend on its size.
+        on the device. They run one after another, in float32: in a batch the last bits would depend on its size. They
+        are torch's, whatever back end the pipeline has: the others know no dropout.
 
         Args:
             image, output_type, clean: as of a call, of one drawing.
@@ -110,7 +111,8 @@ class SketchToPhoto(Pipeline):
                 "this model has no dropout layers, so all its variations would be alike: train one with "
                 "generator.dropout true (a U-Net has them from generator.depth 6 on)"
             )
-        pipe = self.with_settings(clean=clean).with_tiling(Tiling(tile=None))  # noise is drawn for the whole
+        pipe = self.with_settings(clean=clean).with_backend("torch")
+        pipe = pipe.with_tiling(Tiling(tile=None))  # noise is drawn for the whole
         pipe.dtype = torch.float32
         prepared = pipe.prepare(image)
         results = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -89,11 +90,16 @@ class TileWatch:
 
 @dataclass(frozen=True)
 class Tiled:
-    """How a pipeline cuts its images; `facts` are those of its generator."""
+    """How a pipeline cuts its images.
+
+    facts: of its generator.
+    forward: what computes the generator, if not itself.
+    """
 
     tiling: Tiling
     facts: Facts | None
     watch: TileWatch
+    forward: Callable[[Tensor], Tensor] | None = None
 
     def side(self, generator: nn.Module, images: Tensor, device: torch.device) -> int | None:
         """The side of the tiles for (N, C, H, W), None where they are not cut."""
@@ -132,6 +138,7 @@ class Tiled:
             device=device,
             dtype=dtype,
             facts=self.facts,
+            forward=self.forward,
             progress=self.watch.progress,
         )
         self.watch.finish(report)

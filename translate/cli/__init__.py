@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "stage 2: train a model from a recipe, or go on with a run that stopped",
     "diagnose": "say how a training goes: what is wrong, since when, and what to try",
     "infer": "stage 3: translate an image or a folder of images",
+    "export": "write a model as ONNX or torch.export, compared with PyTorch on real images",
     "evaluate": "measure a model on images whose translation is known",
     "app": "open a web page on which models are used: draw, upload, compare, download",
     "demo": "see all of it happen on real pictures, in a few minutes on a CPU",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError, evaluate_drawings, evaluate_scans
+from translate.cli import CommandError, evaluate_drawings, evaluate_scans, infer_backends
 
 PAIRS = """
 What would be written is compared with the target, in the target's value range. PSNR in dB and SSIM are means over
@@ -105,6 +105,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--direction", metavar="NAME", help="generator of a model with several: a_to_b, b_to_a")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
+    infer_backends.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
 
 

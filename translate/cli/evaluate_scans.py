@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError
+from translate.cli import CommandError, infer_backends
 
 EPILOG = """
 Slices of SOURCE and --target are matched by patient and place; with --dose or --rician the scans of SOURCE are the
@@ -98,6 +98,7 @@ def scans(options: argparse.Namespace) -> dict[str, Any]:
     pipeline = ScanDenoising.from_pretrained(
         options.model, direction=options.direction, device=options.device, dtype=dtype_of(options)
     )
+    pipeline = infer_backends.with_backend(pipeline, options)
     compared = Comparison(options.source, options.target, noise)
     return evaluate_scans(pipeline, compared, how, options.csv, show_progress=not options.json)
 

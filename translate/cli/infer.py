@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from translate.cli import CommandError, infer_drawings, infer_scans, infer_tiles
+from translate.cli import CommandError, infer_backends, infer_drawings, infer_scans, infer_tiles
 
 logger = logging.getLogger(__name__)
 EPILOG = """
@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     infer_drawings.add_arguments(parser)
     parser.add_argument("--format", metavar="SUFFIX", help="write all as .png, .tif, .webp, .jpg or .bmp")
     parser.add_argument("--quality", metavar="N", type=int, help="1 to 100, for .jpg (95) and lossy .webp")
+    parser.add_argument(
+        "--compression",
+        metavar="HOW",
+        help="of .png, .tif and .webp: fast (default), small (15 times as long), or, only for .tif, none",
+    )
     parser.add_argument("--batch-size", metavar="N", type=int, default=1, help="images of one size that run together")
     parser.add_argument("--workers", metavar="N", type=int, help="threads that decode, and that encode (2)")
     parser.add_argument(
@@ -60,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
     infer_tiles.add_arguments(parser)
+    infer_backends.add_arguments(parser)
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the computation")
     infer_scans.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
@@ -93,7 +99,15 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     format = options.format and "." + options.format.lower().lstrip(".")
     largest = MAX_PIXELS if options.max_pixels is None else options.max_pixels
     workers = 2 if options.workers is None else options.workers
-    how = Options(format, options.quality, options.batch_size, workers, largest, options.size)
+    how = Options(
+        format=format,
+        quality=options.quality,
+        compression=options.compression or "fast",
+        batch_size=options.batch_size,
+        workers=workers,
+        max_pixels=largest,
+        size=options.size,
+    )
     size = OutputSize(options.scale, options.width, options.height, largest)
     if not options.input.exists():
         raise ImageError(f"{options.input} does not exist: give an image or a folder of images")
@@ -119,11 +133,12 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def load(options: argparse.Namespace) -> Any:
-    """The pipeline of the options' model, direction, device and precision."""
+    """The pipeline of the options' model, direction, device, precision and back end."""
     from translate.pipelines.inference.load import load_pipeline
 
     check_device(options.device)
-    return load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
+    pipe = load_pipeline(options.model, direction=options.direction, device=options.device, dtype=dtype_of(options))
+    return infer_backends.with_backend(pipe, options)
 
 
 def _load_for_scans(options: argparse.Namespace) -> Any:
@@ -133,7 +148,7 @@ def _load_for_scans(options: argparse.Namespace) -> Any:
     pipeline = ScanDenoising.from_pretrained(
         options.model, direction=options.direction, device=options.device, dtype=dtype_of(options)
     )
-    return pipeline.with_tiling(infer_tiles.tiling_of(options))
+    return infer_backends.with_backend(pipeline, options).with_tiling(infer_tiles.tiling_of(options))
 
 
 def dtype_of(options: argparse.Namespace) -> Any:

@@ -7,7 +7,7 @@ from translate.cli import CommandError
 
 # Options that only one kind of input has, and what they are where they are not given.
 FOR_PICTURES = (
-    *("size", "scale", "width", "height", "self_ensemble", "format", "quality", "workers", "max_pixels"),
+    *("size", "scale", "width", "height", "self_ensemble", "format", "quality", "compression", "workers", "max_pixels"),
     *("clean", "variations", "seed"),
 )
 FOR_SCANS = ("allow", "units", "residual", "uncertainty", "synthetic", "no_evidence")

@@ -68,17 +68,18 @@ def check_tileable(facts: Facts) -> None:
 
 @dataclass(frozen=True)
 class Tiles:
-    """A generator, an image, and who translates it."""
+    """A generator, an image, and who translates it; `compute` is what computes the generator, if not itself."""
 
     generator: nn.Module
     source: Source
     grid: Grid
     runner: Runner
     crew: Crew
+    compute: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, window: Region) -> Tensor:
         """What the generator makes of a part of the image, on the device."""
-        output: Tensor = self.generator(self.source.read(window).to(self.runner.device))
+        output: Tensor = (self.compute or self.generator)(self.source.read(window).to(self.runner.device))
         return output
 
     def each(
@@ -113,7 +114,14 @@ def enlarged(region: Region, scale: int) -> Region:
 
 
 def run_halo(
-    generator: nn.Module, source: Source, sink: Sink, facts: Facts, runner: Runner, crew: Crew | None = None
+    generator: nn.Module,
+    source: Source,
+    sink: Sink,
+    facts: Facts,
+    runner: Runner,
+    crew: Crew | None = None,
+    *,
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
     """Translate an image in tiles with a halo of the network's radius: exact without norms of the whole image.
 
@@ -123,11 +131,12 @@ def run_halo(
         sink: takes (N, C', scale * H, scale * W).
         facts: of the generator, by `probe`.
         crew: the processes that share the image; each writes its share of the tiles.
+        forward: what computes the generator, if not itself.
 
     Raises:
         TilingError: the network needs more than a halo, the memory is too small, or another process failed.
     """
     if facts.norms == "spatial":
         raise TilingError("norms of this network look at the whole image, for which a halo is not enough: take passes")
-    tiles = Tiles(generator, source, Grid.of(generator, source, facts), runner, crew or Crew())
+    tiles = Tiles(generator, source, Grid.of(generator, source, facts), runner, crew or Crew(), forward)
     tiles.write(tiles.forward, sink, facts.scale)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from translate.sizes import mirrored, padded_side
 from translate.tiling.errors import TilingError, Untraceable
+from translate.tiling.facts import facts_of
 from translate.tiling.halo import run_halo
 from translate.tiling.layers import stream_layers
 from translate.tiling.maps import MapStore
@@ -31,6 +32,7 @@ SIDES = (2048, 1024, 512, 256, 128, 64)  # that "auto" tries
 LARGEST_ON_CPU = 512  # larger ones leave the caches, and are no faster
 PART_OF_FREE = 0.7  # of the device's free memory that "auto" takes
 LARGEST_HALO = 1.5  # times the pixels of a tile that it may compute with its halo, before layers are cheaper
+LARGEST_HALO_ELSEWHERE = 2.0  # likewise, for a back end that is not torch
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def translate_tiled(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     facts: Facts | None = None,
+    forward: Callable[[Tensor], Tensor] | None = None,
     crew: Crew | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> TileReport:
@@ -185,6 +188,7 @@ def translate_tiled(
         side: of the tiles, in pixels of the image.
         dtype: float32, or that of mixed precision.
         facts: of the generator, where they are known; needed only for functions that tiles do not know.
+        forward: what computes the generator, if not itself; without norms of the whole image, which need its layers.
         crew: the processes that share the image.
         progress: called with the share that is done.
 
@@ -200,7 +204,7 @@ def translate_tiled(
     runner = Runner(device, dtype, side, progress)
     limit = free_memory(torch.device("cpu")) // 2 if tiling.map_memory is None else tiling.map_memory
     store = MapStore(limit, tiling.map_dtype, tiling.folder, crew)
-    method = _run(generator, whole, cut, _Run(runner, store, crew, facts))
+    method = _run(generator, whole, cut, _Run(runner, store, crew, facts, forward))
     return TileReport(
         method, runner.side, runner.tiles, runner.halvings, runner.redone, store.peak_memory, store.peak_disk,
         peak_memory(device),
@@ -213,6 +217,7 @@ class _Run:
     store: MapStore
     crew: Crew
     facts: Facts | None
+    forward: Callable[[Tensor], Tensor] | None
 
 
 def _run(generator: nn.Module, source: Padded, sink: Cut, run: _Run) -> Method:
@@ -225,6 +230,16 @@ def _run(generator: nn.Module, source: Padded, sink: Cut, run: _Run) -> Method:
         except Untraceable as error:
             logger.debug("no layer streaming: %s", error)
             facts = facts or probe(generator)
+    if run.forward is not None and plan and not plan.has_norms and halo_cost(plan, side) <= LARGEST_HALO_ELSEWHERE:
+        facts = facts or facts_of(generator)
+        run_halo(generator, source, sink, facts=facts, runner=run.runner, crew=run.crew, forward=run.forward)
+        return "halo"
+    if run.forward is not None:
+        logger.info(
+            "tiles of %d pixels of this network run in torch, layer by layer, and not on the back end: %s",
+            side,
+            "its norms look at the whole image" if plan is None or plan.has_norms else "their halo would be too large",
+        )
     if plan is None:
         assert facts is not None
         if facts.norms == "spatial":
