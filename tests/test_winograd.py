@@ -98,18 +98,24 @@ def test_machine_code_transforms_as_products_of_matrices_do(channels, monkeypatc
     torch.manual_seed(0)
     images, tiles = torch.randn(3, 18, 14, channels)[1:, 4:], torch.randn(3, 5, 4, 3, 4, channels)[1:, 2:]  # views
     values = torch.randn(36, 2 * 3 * 3, channels)
-    made, expected = torch.zeros(3, 5, 4, 3, 4, channels), torch.zeros(3, 5, 4, 3, 4, channels)
-    results = []
+    weight, filters = torch.randn(5, channels, 3, 3), torch.randn(36, 5, channels)
     monkeypatch.setattr(native, "SHARE", 100)
+
+    def all_of(transforms):
+        into, onto = torch.zeros(3, 5, 4, 3, 4, channels), torch.ones(3, 18, 14, channels)
+        transforms.to_tiles(values, into[1:, 2:])
+        transforms.to_patches(values, onto[1:, 4:])
+        made = [transforms.from_patches(images), transforms.from_tiles(tiles), into, onto]
+        return [*made, transforms.of_weights(weight), transforms.to_weights(filters)]
+
+    results = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        fast.to_tiles(values, made[1:, 2:])
-        results.append([fast.from_patches(images), fast.to_patches(values), fast.from_tiles(tiles), made.clone()])
-    PRODUCTS.to_tiles(values, expected[1:, 2:])
-    others = [PRODUCTS.from_patches(images), PRODUCTS.to_patches(values), PRODUCTS.from_tiles(tiles), expected]
+        results.append(all_of(fast))
+    others = all_of(PRODUCTS)
     for one, again, other in zip(*results, others, strict=True):
         torch.testing.assert_close(one, again, rtol=0, atol=0)
-        torch.testing.assert_close(one, other.view_as(one), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("wanted", [one for one in itertools.product((False, True), repeat=3) if any(one)])

@@ -13,7 +13,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from translate.kernels.transforms import EVALUATE, INTERPOLATE, PATCH, PRODUCTS, TILE, Matrix, Transforms, transposed
+from translate.kernels.transforms import (
+    EVALUATE,
+    INTERPOLATE,
+    PATCH,
+    PRODUCTS,
+    TILE,
+    WEIGHTS,
+    Matrix,
+    Transforms,
+    transposed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +33,7 @@ SOURCE = Path(__file__).with_name("transforms.cpp")
 SHARE = 2**17  # numbers that are worth a thread
 
 Strides = tuple[int, int, int, int, int]  # of images, rows and columns of tiles, rows and columns within them
+Sizes = tuple[int, int, int, int]  # images, rows and columns of tiles, channels; weights are a column of tiles
 
 
 def transforms(dtype: torch.dtype) -> Transforms:
@@ -45,7 +56,7 @@ def _compiled() -> Transforms | None:
 def _build() -> ctypes.CDLL:
     """Raises OSError or subprocess.SubprocessError."""
     found = filter(None, map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS)))
-    matrices = {"EVALUATE": EVALUATE, "INTERPOLATE": INTERPOLATE}
+    matrices = {"EVALUATE": EVALUATE, "WEIGHTS": WEIGHTS, "INTERPOLATE": INTERPOLATE}
     matrices |= {f"{name}_TRANSPOSED": transposed(matrix) for name, matrix in matrices.items()}
     source = "\n".join([*(_constant(*each) for each in matrices.items()), SOURCE.read_text(encoding="utf-8")])
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -61,55 +72,75 @@ def _constant(name: str, matrix: Matrix) -> str:
 
 
 def _bound(library: ctypes.CDLL) -> Transforms:
-    def from_patches(images: Tensor) -> Tensor:
-        count, height, width, channels = images.shape
-        rows, columns = height // TILE, width // TILE
-        values = images.new_empty(PATCH**2, count * rows * columns, channels)
-        image, line, pixel, _ = images.stride()
-        places = (image, TILE * line, TILE * pixel, line, pixel)
+    def of_weights(weight: Tensor) -> Tensor:
+        weight = weight.contiguous()
+        made, channels = weight.shape[:2]
+        values = weight.new_empty(PATCH**2, made, channels)
         _call(
-            library.from_patches, (images, values), (places, _of_values(rows, columns, values)), (count, rows, columns)
+            library.of_weights, weight, _of_filters(weight), values, _of_values(made, 1, values), (1, made, 1, channels)
         )
         return values
 
-    def to_patches(values: Tensor) -> Tensor:
-        patches = values.new_empty(PATCH, PATCH, *values.shape[1:])
-        places = _of_values(1, values.shape[1], values)
-        _call(library.to_patches, (values, patches), (places, places), (1, 1, values.shape[1]))
-        return patches
+    def to_weights(values: Tensor) -> Tensor:
+        _, made, channels = values.shape
+        weight = values.new_empty(made, channels, 3, 3)
+        _call(
+            library.to_weights, values, _of_values(made, 1, values), weight, _of_filters(weight), (1, made, 1, channels)
+        )
+        return weight
+
+    def from_patches(images: Tensor) -> Tensor:
+        count, rows, columns, channels = sizes = _patches(images)
+        values = images.new_empty(PATCH**2, count * rows * columns, channels)
+        _call(library.from_patches, images, _of_patches(images), values, _of_values(rows, columns, values), sizes)
+        return values
+
+    def to_patches(values: Tensor, images: Tensor) -> None:
+        _, rows, columns, _ = sizes = _patches(images)
+        _call(library.to_patches, values, _of_values(rows, columns, values), images, _of_patches(images), sizes)
 
     def to_tiles(values: Tensor, tiles: Tensor) -> None:
-        count, rows, _, columns, _, _ = tiles.shape
-        places = (_of_values(rows, columns, values), _of_tiles(tiles))
-        _call(library.to_tiles, (values, tiles), places, (count, rows, columns))
+        count, rows, _, columns, _, channels = tiles.shape
+        sizes = (count, rows, columns, channels)
+        _call(library.to_tiles, values, _of_values(rows, columns, values), tiles, _of_tiles(tiles), sizes)
 
     def from_tiles(tiles: Tensor) -> Tensor:
         count, rows, _, columns, _, channels = tiles.shape
         values = tiles.new_empty(PATCH**2, count * rows * columns, channels)
-        places = (_of_tiles(tiles), _of_values(rows, columns, values))
-        _call(library.from_tiles, (tiles, values), places, (count, rows, columns))
+        sizes = (count, rows, columns, channels)
+        _call(library.from_tiles, tiles, _of_tiles(tiles), values, _of_values(rows, columns, values), sizes)
         return values
 
-    return Transforms(from_patches, to_patches, to_tiles, from_tiles)
+    return Transforms(of_weights, to_weights, from_patches, to_patches, to_tiles, from_tiles)
 
 
 def _call(
-    function: Callable[..., object],
-    tensors: tuple[Tensor, Tensor],
-    places: tuple[Strides, Strides],
-    tiles: tuple[int, int, int],
+    function: Callable[..., object], source: Tensor, before: Strides, target: Tensor, behind: Strides, sizes: Sizes
 ) -> None:
-    """Transform the tiles (images, rows, columns) of one tensor into those of the other."""
-    assert all(tensor.stride(-1) == 1 and tensor.dtype == torch.float32 for tensor in tensors)
-    threads = max(1, min(torch.get_num_threads(), tensors[1].numel() // SHARE))
-    numbers = (*places[0], *places[1], *tiles, tensors[1].shape[-1], threads)
-    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
+    """Transform the small matrices of one tensor, which lie at some places, into those of the other."""
+    assert all(one.stride(-1) == 1 and one.dtype == torch.float32 for one in (source, target))
+    threads = max(1, min(torch.get_num_threads(), max(source.numel(), target.numel()) // SHARE))
+    numbers = (*before, *behind, *sizes, threads)
+    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (source, target))
     function(*pointers, (ctypes.c_int64 * len(numbers))(*numbers))
 
 
+def _patches(images: Tensor) -> Sizes:
+    return images.shape[0], images.shape[1] // TILE, images.shape[2] // TILE, images.shape[3]
+
+
+def _of_filters(weight: Tensor) -> Strides:
+    return (0, weight.stride(0), 0, 3, 1)
+
+
 def _of_values(rows: int, columns: int, values: Tensor) -> Strides:
-    _, tiles, channels = values.shape
-    return (rows * columns * channels, columns * channels, channels, PATCH * tiles * channels, tiles * channels)
+    plane, tile, _ = values.stride()
+    return (rows * columns * tile, columns * tile, tile, PATCH * plane, plane)
+
+
+def _of_patches(images: Tensor) -> Strides:
+    image, line, pixel, _ = images.stride()
+    return (image, TILE * line, TILE * pixel, line, pixel)
 
 
 def _of_tiles(tiles: Tensor) -> Strides:

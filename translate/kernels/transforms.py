@@ -28,25 +28,27 @@ Matrix = tuple[tuple[float, ...], ...]
 class Transforms:
     """Of images (N, 4 r + 2, 4 c + 2, C), tiles (N, r, 4, c, 4, C) and values (36, N r c, C), channels side by side.
 
+    of_weights: weights (K, C, 3, 3) to their values (36, K, C).
+    to_weights: its transpose.
     from_patches: images, taken as patches that overlap by two pixels, to values.
-    to_patches: its transpose, values to patches (6, 6, N r c, C) that are not yet added up.
+    to_patches: its transpose, values added to images that are given.
     to_tiles: values, into tiles that are given.
     from_tiles: its transpose, tiles to values.
     """
 
+    of_weights: Callable[[Tensor], Tensor]
+    to_weights: Callable[[Tensor], Tensor]
     from_patches: Callable[[Tensor], Tensor]
-    to_patches: Callable[[Tensor], Tensor]
+    to_patches: Callable[[Tensor, Tensor], object]
     to_tiles: Callable[[Tensor, Tensor], object]
     from_tiles: Callable[[Tensor], Tensor]
 
 
-def of_weights(weight: Tensor) -> Tensor:
-    """(K, C, 3, 3) to (36, K, C)."""
+def _of_weights(weight: Tensor) -> Tensor:
     return torch.mm(_both(WEIGHTS, weight.dtype), weight.reshape(-1, 9).t()).view(PATCH**2, *weight.shape[:2])
 
 
-def to_weights(values: Tensor) -> Tensor:
-    """The transpose of `of_weights`: (36, K, C) to (K, C, 3, 3)."""
+def _to_weights(values: Tensor) -> Tensor:
     columns = torch.mm(_both(WEIGHTS, values.dtype).t(), values.view(PATCH**2, -1))
     return columns.t().reshape(*values.shape[1:], 3, 3)
 
@@ -59,9 +61,17 @@ def _from_patches(images: Tensor) -> Tensor:
     return torch.mm(_both(EVALUATE, images.dtype), patches.reshape(PATCH**2, -1)).view(PATCH**2, -1, channels)
 
 
-def _to_patches(values: Tensor) -> Tensor:
+def _to_patches(values: Tensor, images: Tensor) -> None:
     made = torch.mm(_both(EVALUATE, values.dtype).t(), values.view(PATCH**2, -1))
-    return made.view(PATCH, PATCH, *values.shape[1:])
+    count, height, width, channels = images.shape
+    rows, columns = height // TILE, width // TILE
+    patches = made.view(PATCH, PATCH, count, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
+    for top in (0, TILE):  # patches reach two pixels into the next tile
+        for left in (0, TILE):
+            own = patches[:, :, top : top + TILE, :, left : left + TILE]
+            image, line, pixel, _ = images.stride()
+            places = (image, TILE * line, line, TILE * pixel, pixel, 1)
+            images[:, top:, left:].as_strided(own.shape, places).add_(own)
 
 
 def _to_tiles(values: Tensor, tiles: Tensor) -> None:
@@ -75,7 +85,7 @@ def _from_tiles(tiles: Tensor) -> Tensor:
     return torch.mm(_both(INTERPOLATE, tiles.dtype).t(), columns).view(PATCH**2, -1, tiles.shape[-1])
 
 
-PRODUCTS = Transforms(_from_patches, _to_patches, _to_tiles, _from_tiles)
+PRODUCTS = Transforms(_of_weights, _to_weights, _from_patches, _to_patches, _to_tiles, _from_tiles)
 
 
 def transposed(matrix: Matrix) -> Matrix:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate.kernels.native import transforms
-from translate.kernels.transforms import PATCH, TILE, of_weights, to_weights
+from translate.kernels.transforms import TILE
 
 Padding = Literal["zeros", "reflect"]
 
@@ -56,7 +56,7 @@ def _forward(image: Tensor, weight: Tensor, bias: Tensor | None, padding: Paddin
     count, _, height, width = image.shape
     rows, columns = -(-height // TILE), -(-width // TILE)
     transform = transforms(image.dtype)
-    padded, filters = _pad(image, padding), of_weights(weight).transpose(1, 2)
+    padded, filters = _pad(image, padding), transform.of_weights(weight).transpose(1, 2)
     result = image.new_empty(count, rows, TILE, columns, TILE, len(weight))
     for images, lines in _chunks(count, rows, columns):
         values = torch.bmm(transform.from_patches(_part(padded, images, lines)), filters)
@@ -78,8 +78,8 @@ def _backward(
     tiles = (F.pad(gradient, (0, beyond[0], 0, beyond[1])) if any(beyond) else gradient).permute(0, 2, 3, 1)
     tiles = tiles.contiguous().view(count, rows, TILE, columns, TILE, len(weight))
     padded = _pad(image, padding) if wanted[1] else None
-    filters = of_weights(weight) if wanted[0] else None
-    d_padded = image.new_zeros(count, rows + 1, TILE, columns + 1, TILE, channels) if wanted[0] else None
+    filters = transform.of_weights(weight) if wanted[0] else None
+    d_padded = image.new_zeros(count, rows * TILE + 2, columns * TILE + 2, channels) if wanted[0] else None
     d_filters = None
     for images, lines in _chunks(count, rows, columns):
         values = transform.from_tiles(tiles[images, lines])
@@ -87,13 +87,9 @@ def _backward(
             factors = (values.transpose(1, 2), transform.from_patches(_part(padded, images, lines)))
             d_filters = torch.bmm(*factors) if d_filters is None else d_filters.baddbmm_(*factors)
         if filters is not None and d_padded is not None:
-            patches = transform.to_patches(torch.bmm(values, filters))
-            _fold(patches, d_padded[images, lines.start : lines.stop + 1])
-    d_image = None
-    if d_padded is not None:
-        d_padded = d_padded.view(count, (rows + 1) * TILE, (columns + 1) * TILE, channels)
-        d_image = _unpad(d_padded, height, width, padding)
-    return d_image, None if d_filters is None else to_weights(d_filters)
+            transform.to_patches(torch.bmm(values, filters), _part(d_padded, images, lines))
+    d_image = None if d_padded is None else _unpad(d_padded, height, width, padding)
+    return d_image, None if d_filters is None else transform.to_weights(d_filters)
 
 
 def _chunks(count: int, rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
@@ -107,16 +103,6 @@ def _chunks(count: int, rows: int, columns: int) -> Iterator[tuple[slice, slice]
 
 def _part(padded: Tensor, images: slice, lines: slice) -> Tensor:
     return padded[images, lines.start * TILE : lines.stop * TILE + 2]
-
-
-def _fold(patches: Tensor, into: Tensor) -> None:
-    """Add patches (6, 6, tiles, C) where they came from, in a gradient (N, rows + 1, 4, columns + 1, 4, C)."""
-    count, rows, columns = into.shape[0], into.shape[1] - 1, into.shape[3] - 1
-    patches = patches.view(PATCH, PATCH, count, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
-    for down in (0, 1):  # patches reach two pixels into the next tile
-        for right in (0, 1):
-            own = patches[:, :, TILE * down : TILE * (down + 1), :, TILE * right : TILE * (right + 1)]
-            into[:, down : down + rows, : own.shape[2], right : right + columns, : own.shape[4]].add_(own)
 
 
 def _pad(image: Tensor, padding: Padding) -> Tensor:
