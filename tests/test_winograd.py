@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 
 from translate.kernels import native, winograd
 from translate.kernels.transforms import EVALUATE, INTERPOLATE, PRODUCTS, WEIGHTS
-from translate.kernels.winograd import conv3x3
+from translate.kernels.winograd import conv3x3, fixed_weights
 
 # N, C, K, H, W: whole tiles; partial tiles both ways; several images; smaller than a tile; a single row of tiles
 SHAPES = [(1, 3, 5, 8, 12), (2, 4, 6, 7, 9), (3, 8, 2, 17, 6), (1, 2, 3, 2, 3), (2, 3, 3, 4, 33)]
@@ -127,6 +128,21 @@ def test_only_gradients_that_are_wanted_are_made(wanted, monkeypatch):
     conv3x3(*inputs).sum().backward()
     assert asked == [wanted[:2]]
     assert tuple(one.grad is not None for one in inputs) == wanted
+
+
+def test_fixed_weights_are_transformed_once_and_give_the_same(monkeypatch):
+    image, weight, bias, _ = example((1, 3, 5, 8, 8))
+    other = weight * 2
+    expected = [conv3x3(image, one, bias) for one in (weight, other)]
+    kept = {}
+    for _ in range(2):
+        with fixed_weights(kept):
+            made = [conv3x3(image, one, bias) for one in (weight, other)]
+        torch.testing.assert_close(made, expected, rtol=0, atol=0)
+        monkeypatch.setattr(
+            winograd, "transforms", lambda dtype: replace(PRODUCTS, of_weights=None)
+        )  # not needed again
+    assert len(kept) == 2
 
 
 def test_a_second_derivative_is_refused():

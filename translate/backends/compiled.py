@@ -13,7 +13,7 @@ from translate.backends.base import BackendError, Forward
 from translate.backends.exported import exported, quiet
 from translate.kernels.convolution import LEAST_CHANNELS, Conv3x3
 from translate.kernels.switch import fast_kernels
-from translate.kernels.winograd import conv3x3
+from translate.kernels.winograd import conv3x3, fixed_weights
 
 KERNELS = {"computed": "by translate.kernels"}  # all that the artefact of such a network holds
 
@@ -66,9 +66,10 @@ class Compiled:
 
 def _by_kernels(network: nn.Module) -> Forward:
     conv3x3(torch.zeros(1, 64, 8, 8), torch.zeros(64, 64, 3, 3))  # the first call compiles
+    kept: dict[Tensor, Tensor] = {}
 
     def forward(images: Tensor) -> Tensor:
-        with fast_kernels():
+        with fast_kernels(), fixed_weights(kept):
             made: Tensor = network(images)
             return made.contiguous()
 

@@ -1,6 +1,8 @@
 """3x3 convolutions with a quarter of the multiplications, on CPUs."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import torch
@@ -11,6 +13,8 @@ from translate.kernels.native import transforms
 from translate.kernels.transforms import TILE
 
 Padding = Literal["zeros", "reflect"]
+
+_kept: ContextVar[dict[Tensor, Tensor] | None] = ContextVar("kept", default=None)
 
 CHUNK = 256  # tiles that are computed at once: enough for products of matrices at full speed, few for the cache
 
@@ -28,8 +32,26 @@ def conv3x3(image: Tensor, weight: Tensor, bias: Tensor | None = None, padding: 
 
     Differentiable once: RuntimeError for a gradient of its gradient.
     """
+    kept = _kept.get()
+    if kept is not None:
+        if weight not in kept:
+            kept[weight] = transforms(weight.dtype).of_weights(weight)
+        return _forward(image, kept[weight], bias, padding)
     made: Tensor = _Winograd.apply(image, weight, bias, padding)
     return made
+
+
+@contextmanager
+def fixed_weights(kept: dict[Tensor, Tensor]) -> Iterator[None]:
+    """Inside, `conv3x3` has no gradients, and keeps the transformed weights, four times their size, in `kept`.
+
+    For weights that never change: nothing would notice that they did.
+    """
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 class _Winograd(torch.autograd.Function):
@@ -37,7 +59,7 @@ class _Winograd(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None, padding: Padding) -> Tensor:
         ctx.save_for_backward(image, weight)
         ctx.padding = padding
-        return _forward(image, weight, bias, padding)
+        return _forward(image, transforms(weight.dtype).of_weights(weight), bias, padding)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -52,18 +74,19 @@ class _Winograd(torch.autograd.Function):
         return d_image, d_weight, gradient.sum((0, 2, 3)) if wants_bias else None, None
 
 
-def _forward(image: Tensor, weight: Tensor, bias: Tensor | None, padding: Padding) -> Tensor:
+def _forward(image: Tensor, filters: Tensor, bias: Tensor | None, padding: Padding) -> Tensor:
+    """The convolution with weights that are transformed, (36, K, C)."""
     count, _, height, width = image.shape
     rows, columns = -(-height // TILE), -(-width // TILE)
     transform = transforms(image.dtype)
-    padded, filters = _pad(image, padding), transform.of_weights(weight).transpose(1, 2)
-    result = image.new_empty(count, rows, TILE, columns, TILE, len(weight))
+    padded, made, filters = _pad(image, padding), filters.shape[1], filters.transpose(1, 2)
+    result = image.new_empty(count, rows, TILE, columns, TILE, made)
     for images, lines in _chunks(count, rows, columns):
         values = torch.bmm(transform.from_patches(_part(padded, images, lines)), filters)
         transform.to_tiles(values, result[images, lines])
     if bias is not None:
         result += bias
-    result = result.view(count, rows * TILE, columns * TILE, len(weight))
+    result = result.view(count, rows * TILE, columns * TILE, made)
     return result[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
 
