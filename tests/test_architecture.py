@@ -34,6 +34,7 @@ TRUNK = (
     "translate.sheet",
     "translate.sizes",
     "translate.super_resolution_metrics",
+    "translate.threads",
     "translate.tiling",
     "translate.tissue",
     "translate.views",

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from translate.data.resize import reduce_picture
 from translate.pipelines.inference.pipeline import Pipeline, Prepared
 from translate.pipelines.inference.plan import Job, Options, cleaned_name, final_name, is_planned, resolved
 from translate.pipelines.journal import Journal, Record
+from translate.threads import use_one_core
 from translate.tiling.tiled import TileReport
 
 Item = TypeVar("Item")
@@ -58,7 +59,8 @@ class FolderRun:
 def translate_jobs(run: FolderRun, jobs: list[Job]) -> Iterator[Record]:
     """Records of these jobs, in the order in which they end."""
     workers = run.options.workers
-    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
+    pool = partial(ThreadPoolExecutor, workers, initializer=use_one_core)
+    with pool() as readers, pool() as writers:
         behind: deque[Future[Record]] = deque()
         for batch in batches(_ahead(readers, lambda job: _load(run, job), jobs, 2 * workers), run.options.batch_size):
             if isinstance(batch, Record):
