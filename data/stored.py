@@ -33,7 +33,6 @@ def stack_stored(pictures: Sequence[Picture], moves: Sequence[Moves]) -> Tensor 
     if len(kinds) > 1 or not travels_stored(pictures[0]):
         return None
     (height, width, channels), dtype, _ = kinds.pop()
-    # torch's memory is aligned to 64 bytes: elsewhere cv2.split may go around the caches, and takes 10 times as long.
     stacked = torch.empty((len(pictures), channels, height, width), dtype=TORCH[dtype])
     for planes, picture, move in zip(stacked.numpy(), pictures, moves, strict=True):
         _put(picture.pixels, move, planes)

@@ -36,6 +36,7 @@ from translate.pipelines.app.scan_view import slice_page, window_names, window_o
 from translate.pipelines.app.scans import denoise_uploads, forget, unpack
 from translate.pipelines.app.server import Address, AppError, Service
 from translate.pipelines.app.uploads import Limits, Workspace, read_upload, safe_stem, to_screen, without_places
+from translate.pipelines.inference import pretrained
 from translate.pipelines.inference.derive_scan import ScanOptions
 from translate.pipelines.inference.sketch_to_photo import SketchToPhoto
 
@@ -153,6 +154,20 @@ def test_a_pipeline_is_loaded_once_and_the_oldest_goes_when_there_are_too_many(m
     assert shelf.pipeline("identity") is first
     assert isinstance(shelf.pipeline("super-resolution-x2"), SuperResolution)
     assert shelf.pipeline("identity") is not first
+
+
+def test_pipelines_of_a_page_compute_on_the_back_end_that_it_was_given(monkeypatch):
+    asked = []
+
+    def prepared(name, model):
+        asked.append(name)
+        return model.network
+
+    monkeypatch.setattr(pretrained, "prepared", prepared)
+    shelf = Shelf(find_models(["identity"]), "cpu", "openvino")
+    assert shelf.pipeline("identity").backend == "openvino"
+    assert Shelf(shelf.entries, "cpu").pipeline("identity").backend == "torch"
+    assert asked == ["openvino"]
 
 
 def test_both_directions_of_a_model_are_pipelines_of_their_own(small_model):

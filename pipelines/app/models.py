@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 Kind = Literal["drawing", "picture", "scan"]
 KINDS: dict[str, Kind] = {"sketch_to_photo": "drawing", "scan_denoising": "scan"}  # by task; others take pictures
 KEPT = 4  # pipelines in memory
+MANY = 10**9  # pixels that a page may be asked for: a back end is worth its loading
 CARD_LINES = 60
 
 
@@ -143,9 +144,10 @@ def _below(model: Path, folder: Path) -> str:
 class Shelf:
     """Pipelines by the name of their entry: loaded when first wanted, the last few stay in memory. Thread-safe."""
 
-    def __init__(self, entries: dict[str, Entry], device: str | None = None) -> None:
+    def __init__(self, entries: dict[str, Entry], device: str | None = None, backend: str = "torch") -> None:
         self.entries = entries
         self._device = device
+        self._backend = backend
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[str, str | None], Pipeline | ScanDenoising] = OrderedDict()
 
@@ -156,12 +158,13 @@ class Shelf:
         return self.entries[name]
 
     def pipeline(self, name: str, direction: str | None = None) -> Pipeline | ScanDenoising:
-        """Raises CheckpointError for a name that is not in the list, and for a damaged folder."""
+        """Raises CheckpointError for a name that is not in the list, and for a damaged folder; BackendError."""
         entry = self.entry(name)
         key = (name, direction or entry.directions[0])
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = load_pipeline(entry.folder, direction=key[1], device=self._device)
+                made = load_pipeline(entry.folder, direction=key[1], device=self._device)
+                self._loaded[key] = made.with_backend(self._backend, pixels=MANY)
             self._loaded.move_to_end(key)
             while len(self._loaded) > KEPT:
                 self._loaded.popitem(last=False)

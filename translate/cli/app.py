@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import Any
 
+from translate.cli import infer_backends
+
 logger = logging.getLogger(__name__)
 EPILOG = """
 MODEL is a model folder, a hub id (owner/name), a model that ships, or a folder that holds model folders, one or two
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", metavar="N", type=int, default=64, help="requests that may wait (64)")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")
+    infer_backends.add_arguments(parser)
     parser.epilog = EPILOG
 
 
@@ -42,7 +45,7 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     service = Service(Limits(options.max_pixels, options.max_mb), options.queue, options.open)
     address = Address(options.host, options.port)
     check_device(options.device)
-    shelf = Shelf(find_models(options.models), options.device)
+    shelf = Shelf(find_models(options.models), options.device, options.backend)
     first = shelf.pipeline(next(iter(shelf.entries)))  # a damaged one is told now
     if isinstance(first, SketchToPhoto):
         first([[(8, 8), (24, 24)]])  # the first drawing takes a second more: nobody need wait for it
