@@ -91,11 +91,18 @@ def test_how_many_tiles_are_computed_at_once_does_not_matter(tiles, padding, mon
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("channels", [1, 16, 37])
-def test_machine_code_transforms_as_products_of_matrices_do(channels, monkeypatch):
-    fast = native._compiled()
-    if fast is None:
+@pytest.fixture(scope="module", params=["OpenMP's threads", "threads of our own"])
+def machine_code(request):
+    if native._compiled() is None:
         pytest.skip("there is no C++ compiler")
+    absent = [] if "OpenMP" in request.param else ["-DGOMP_parallel=absent"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "OPTIONS", (*native.OPTIONS, *absent))
+        return native._bound(native._build())
+
+
+@pytest.mark.parametrize("channels", [1, 16, 37])
+def test_machine_code_transforms_as_products_of_matrices_do(channels, machine_code, monkeypatch):
     torch.manual_seed(0)
     images, tiles = torch.randn(3, 18, 14, channels)[1:, 4:], torch.randn(3, 5, 4, 3, 4, channels)[1:, 2:]  # views
     values = torch.randn(36, 2 * 3 * 3, channels)
@@ -112,7 +119,7 @@ def test_machine_code_transforms_as_products_of_matrices_do(channels, monkeypatc
     results = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        results.append(all_of(fast))
+        results.append(all_of(machine_code))
     others = all_of(PRODUCTS)
     for one, again, other in zip(*results, others, strict=True):
         torch.testing.assert_close(one, again, rtol=0, atol=0)
