@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from translate.data.cache_file import ALIGNED, CacheFile, DamagedCache, Packed, cores, in_threads, pack, write
 from translate.data.images import ImageError, Picture
@@ -71,7 +72,7 @@ class PictureCache:
                 return cls(_open(folder, check), paths)
             except DamagedCache as damage:
                 logger.warning("the cache %s is damaged (%s): it is made anew", folder, damage)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_damaged(folder, check)
         _check_space(paths, root, source, size, limit)
         _make(paths, folder, partial(_packed, source, size))
         for old in root.glob(f"{purpose}-*"):
@@ -109,6 +110,16 @@ def _names(paths: Sequence[Path], root: Path, source: FileSource, size: WorkingS
         digest.update(os.fsencode(f"{name}\0{source.stamp(path)}\n"))
     purpose = hashlib.sha256(os.fsencode(f"{VERSION} {size} {sorted(folders)}"))
     return purpose.hexdigest()[:8], digest.hexdigest()[:16]
+
+
+def _remove_damaged(folder: Path, check: bool) -> None:
+    """Unless another process has put a whole one in its place meanwhile."""
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if folder.is_dir():
+            try:
+                _open(folder, check)
+            except DamagedCache:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open(folder: Path, check: bool) -> CacheFile:

@@ -129,7 +129,7 @@ def sort_key(name: str) -> bytes:
     return _key(name)
 
 
-_AGAIN = "pack the data set again with translate preprocess shards, or copy the file again"
+_AGAIN = "pack the data set again with translate preprocess shards --overwrite, or copy the file again"
 
 
 def _key(name: str) -> bytes:

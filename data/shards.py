@@ -107,7 +107,7 @@ class Shards:
             there = path.stat().st_size if path.is_file() else None
             if there != size:
                 what = "is missing" if there is None else f"has {there} bytes of {size}"
-                raise ImageError(f"the shard {path} {what}: copy it again, or pack the data set again")
+                raise ImageError(f"the shard {path} {what}: copy it again, or pack the data set again with --overwrite")
         return shards
 
     def path(self, row: int) -> Path:
@@ -214,7 +214,7 @@ class Shards:
         if len(data) != size or zlib.crc32(data) != crc:
             raise ImageError(
                 f"cannot read {path}: it is damaged in the shard {self.folder / name}: copy the shard again, or pack "
-                "the data set again"
+                "the data set again with --overwrite"
             )
         return data
 

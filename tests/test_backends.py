@@ -1,5 +1,6 @@
 """What computes a network in place of PyTorch: made once, compared on real images, kept, chosen."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -234,6 +235,53 @@ def test_auto_takes_what_is_done_soonest_with_the_loading(offset, model):
     with torch.no_grad():
         model.network.head.bias.add_(0.5)
     assert choose(model, 10**9) == "torch"  # what is there is of other weights
+
+
+def test_auto_takes_nothing_that_is_not_whole_or_was_not_measured(offset, model):
+    prepared("offset", model)
+    (record,) = model.folder.rglob("record.json")
+    measured = json.loads(record.read_text()) | {"plain": 2.0, "seconds": 1.0, "loading": 0, "pixels": 100}
+    for wrong in ({"pixels": 0}, {"pixels": "many"}, {"seconds": -1.0}):
+        record.write_text(json.dumps(measured | wrong))
+        assert choose(model, 10**9) == "torch"
+    record.write_text(json.dumps(measured))
+    assert choose(model, 10**9) == "offset"
+    record.with_name("network.txt").write_text("0.1")
+    assert choose(model, 10**9) == "torch"
+    assert offset.made == 1
+
+
+def test_an_artefact_that_came_with_a_model_folder_is_compared_before_it_is_used(
+    offset, model, monkeypatch, tmp_path, caplog
+):
+    prepared("offset", model)
+    (record,) = model.folder.rglob("record.json")
+    forged = record.with_name("network.txt")
+    forged.write_text("0.5")
+    told = json.loads(record.read_text()) | {"sha256": hashlib.sha256(b"0.5").hexdigest()}
+    record.write_text(json.dumps(told))
+    images = model.samples()[0]
+    torch.testing.assert_close(prepared("offset", model)(images), model.network(images))
+    assert "is 5.0e-01 from torch on real images: it is made again" in caplog.text
+    assert offset.made == 2
+    compared = []
+    monkeypatch.setattr(prepare, "largest_difference", lambda *given: compared.append(1) or 0.0)
+    prepared("offset", model)
+    assert not compared  # by this user, already
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of another user"))
+    prepared("offset", model)
+    prepared("offset", model)
+    assert len(compared) == 1
+    assert offset.made == 2
+
+
+def test_what_a_killed_preparation_left_is_removed(offset, model):
+    prepared("offset", model)
+    (made,) = (path.parent for path in model.folder.rglob("record.json"))
+    left = made.parent / f".new-{made.name.partition('-')[2]}-killed"
+    made.rename(left)
+    prepared("offset", model)
+    assert not left.exists()
 
 
 def test_an_unknown_back_end_is_refused(model):

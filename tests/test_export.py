@@ -2,13 +2,14 @@
 
 import copy
 import json
+from pathlib import Path
 
 import onnx
 import pytest
 import torch
 from test_networks import generator, network_of
 
-from translate.backends import BackendError
+from translate.backends import BackendError, export
 from translate.backends.export import export_model
 from translate.backends.exported import write_onnx
 from translate.backends.onnx_runtime import OnnxRuntime
@@ -134,6 +135,49 @@ def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(network
         again(tmp_path / "other")
     with pytest.raises(BackendError, match=r"an export is a folder.*got .*model\.onnx: give a new folder"):
         again(tmp_path / "model.onnx")
+
+
+def test_the_current_folder_is_refused_and_what_is_no_config_is_no_export(network, tmp_path, monkeypatch):
+    def to(folder):
+        export_model(network, config_of(network), "a_to_b", folder, samples=[torch.zeros(1, 3, 8, 8)], format="torch")
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackendError, match=r"is the current folder, .* give a new one"):
+        to(Path())
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text('{"kind": "export", "file": ["a"]}')
+    with pytest.raises(BackendError, match="holds something else than an export"):
+        to(Path("odd"))
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to("target")
+    to(Path("link"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target" / "a_to_b.pt2").is_file()
+
+
+def test_two_exports_to_one_folder_do_not_mix(network, tmp_path, monkeypatch):
+    def begin():
+        export_model(
+            network, config_of(network), "a_to_b", tmp_path / "out", samples=[torch.zeros(1, 3, 8, 8)], format="torch"
+        )
+
+    def in_the_middle(*_):
+        with pytest.raises(BackendError, match=r"another process exports to .*out: wait for it"):
+            begin()
+        return network
+
+    monkeypatch.setattr(export, "_loaded", in_the_middle)
+    begin()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_to_b.pt2", "config.json"]
+
+
+def test_the_shape_of_what_enlarges_is_told(tmp_path):
+    generator, name, config = load_generator(find_model("super-resolution-x2"))
+    generator.eval().requires_grad_(False)
+    samples = [torch.zeros(1, generator.in_channels, 8, 8)]
+    told = export_model(generator, config, name, tmp_path / "out", samples=samples, format="torch")
+    assert told["input"]["shape"] == ["batch", generator.in_channels, "height", "width"]
+    assert told["output"]["shape"] == ["batch", generator.in_channels, "2 * height", "2 * width"]
 
 
 @pytest.mark.parametrize(

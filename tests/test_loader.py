@@ -121,6 +121,16 @@ def test_a_damaged_cache_is_noticed_and_made_anew(tmp_path, photographs, caplog)
     assert (unchecked.folder / "pixels.bin").read_bytes() == damages["pixels.bin"][0]
 
 
+def test_a_whole_cache_that_another_process_made_meanwhile_stays(tmp_path, photographs):
+    paths = written(tmp_path, photographs[:3])
+    folder = PictureCache.build(paths, tmp_path / "cache").folder
+    cache_module._remove_damaged(folder, check=True)
+    assert folder.is_dir()
+    (folder / "cache.json").write_text("{")
+    cache_module._remove_damaged(folder, check=True)
+    assert not folder.exists()
+
+
 def test_a_cache_takes_the_place_of_one_of_older_files_and_of_no_other(tmp_path, photographs):
     paths = written(tmp_path, photographs[:2])
     PictureCache.build(paths, tmp_path / "cache", size=WorkingSize(20))

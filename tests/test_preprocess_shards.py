@@ -235,7 +235,7 @@ def test_an_output_of_somebody_else_is_left_alone(folder, tmp_path, prepare, mes
 def test_shards_of_another_folder_are_replaced_only_when_asked(folder, tmp_path, photographs):
     out, other = tmp_path / "out", write_set(tmp_path / "other", photographs[4:], ("5", "6"), ("train",))
     pack(folder, out)
-    with pytest.raises(ImageError, match="holds shards of another folder: give another output, or --overwrite"):
+    with pytest.raises(ImageError, match=r"holds shards of another folder, .*: give another output, or --overwrite"):
         pack(other, out)
     pack(other, out, Packing(shard_size=0.02, overwrite=True))
     pack(other, tmp_path / "fresh")
@@ -256,6 +256,21 @@ def test_damaged_shards_are_packed_again(folder, tmp_path, caplog):
     pack(folder, out)
     assert contents(out) == wanted
     assert "has 1000 bytes of" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["train-000000.tar", "index.safetensors"])
+def test_overwrite_mends_what_only_its_bytes_show(name, folder, tmp_path):
+    out = tmp_path / "out"
+    pack(folder, out)
+    wanted = contents(out)
+    content = bytearray((out / name).read_bytes())
+    content[600] ^= 1
+    (out / name).write_bytes(content)
+    if name.endswith(".safetensors"):
+        with pytest.raises(ImageError, match="or their index is damaged: give another output, or --overwrite"):
+            pack(folder, out)
+    pack(folder, out, Packing(shard_size=0.02, overwrite=True))
+    assert contents(out) == wanted
 
 
 def test_two_commands_at_once_do_not_write_into_one_place(folder, tmp_path):
@@ -308,7 +323,8 @@ def test_names_that_are_no_text_are_refused(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"shard_size": 0}, "a shard must be above 0 MB, got 0"), ({"workers": 0}, "workers must be at least 1, got 0")],
+    [({"shard_size": one}, f"a number of MB above 0, got {one}") for one in (0, float("inf"), float("nan"))]
+    + [({"workers": 0}, "workers must be at least 1, got 0")],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ImageError, match=message):

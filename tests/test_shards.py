@@ -273,7 +273,7 @@ def test_a_flipped_bit_in_a_shard_is_found_when_the_picture_is_read(packed):
     content[600] ^= 1
     shard.write_bytes(content)
     message = (
-        rf"cannot read {path}: it is damaged in the shard {shard}: copy the shard again, or pack the data set again"
+        f"cannot read {path}: it is damaged in the shard {shard}: copy the shard again, or pack the data set again"
     )
     with pytest.raises(ImageError, match=re.escape(message)):
         split.source.read(path)

@@ -25,6 +25,7 @@ from translate.pipelines.preprocessing.shard_writing import Packed, Shard, below
 
 logger = logging.getLogger(__name__)
 SUMS = "SHA256SUMS"  # as sha256sum -c reads it
+UNKNOWN = ""  # origin of shards whose index cannot be read
 UNFINISHED = ".packing"  # inside the output; what a later run needs to go on
 CACHE = "cache"  # where training keeps decoded pictures
 
@@ -68,7 +69,8 @@ def _check_owned(output: Path, origin: str, overwrite: bool) -> None:
         )
     if known not in (None, origin) and not overwrite:
         raise ImageError(
-            f"{output} holds shards of another folder: give another output, or --overwrite to replace them"
+            f"{output} holds shards of another folder, or their index is damaged: give another output, or --overwrite "
+            "to replace them"
         )
 
 
@@ -77,7 +79,10 @@ def _origin(output: Path) -> str | None:
     note = output / UNFINISHED / "origin.json"
     if note.is_file():
         return str(json.loads(note.read_text())["origin"])
-    return Index(output / INDEX).facts.origin if (output / INDEX).is_file() else None
+    try:
+        return Index(output / INDEX).facts.origin if (output / INDEX).is_file() else None
+    except ImageError:
+        return UNKNOWN
 
 
 def is_finished(output: Path, plan: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,8 +42,8 @@ class Packing:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if not self.shard_size > 0:
-            raise ImageError(f"the size of a shard must be above 0 MB, got {self.shard_size:g}")
+        if not 0 < self.shard_size < math.inf:
+            raise ImageError(f"the size of a shard must be a number of MB above 0, got {self.shard_size:g}")
         if self.workers < 1:
             raise ImageError(f"workers must be at least 1, got {self.workers}")
 
@@ -68,7 +69,7 @@ def pack_shards(folder: Path, output: Path, packing: Packing, *, show_progress: 
     plan = hashlib.sha256("".join(shard.key() for shard in shards).encode()).hexdigest()
     origin = origin_of("shards", folder)
     with claimed(output, origin, overwrite=packing.overwrite):
-        if not is_finished(output, plan):
+        if packing.overwrite or not is_finished(output, plan):
             packed = _pack_all(shards, output, packing.workers, show_progress)
             finish(folder, output, shards, packed, Facts([], [], _fingerprints(members), origin, plan))
         shutil.rmtree(output / UNFINISHED)

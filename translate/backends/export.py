@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 import translate
@@ -57,7 +62,7 @@ def export_model(
         raise BackendError(f"opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}")
     if format == "onnx":
         require(("onnx", "onnxscript", "onnxruntime"), "onnx")
-    _check_folder(folder)
+    folder = folder.resolve()
     made: dict[str, Any] = {}
 
     def write(aside: Path) -> None:
@@ -78,22 +83,37 @@ def export_model(
         made.update(told | {"check": {"images": sizes, "largest_difference": difference}})
         (aside / CONFIG).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
-    write_folder(folder, write)
+    with _alone(folder):
+        _check_folder(folder)
+        write_folder(folder, write)
     return made
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While no other process exports to the same folder. Raises BackendError."""
+    user = getattr(os, "getuid", lambda: "")()  # of Windows the temporary folder is the user's own
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"translate-export-{user}-{name}.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise BackendError(f"another process exports to {folder}: wait for it, or give another folder") from error
 
 
 def _described(network: nn.Module, config: ModelConfig, name: str) -> dict[str, Any]:
     """What whoever runs the file needs to know."""
     entry = config.generators[name]
     multiple, minimum = size_rule(network)
+    scale = int(network.scale)  # type: ignore[arg-type]
     return {
         "kind": "export",  # and no model folder, whose config.json has other keys
         "translate_version": translate.__version__,
         "task": config.task,
         "generator": {"name": name, "network": entry.name, "arguments": entry.arguments},
         "input": {"name": INPUT, **_side(entry.input)},
-        "output": {"name": OUTPUT, **_side(entry.output)},
-        "scale": int(network.scale),  # type: ignore[arg-type]
+        "output": {"name": OUTPUT, **_side(entry.output, scale)},
+        "scale": scale,
         "size_multiple": multiple,
         "size_minimum": minimum,
         "padding": "mirror at the bottom and on the right to size_multiple and size_minimum, cut the output to scale "
@@ -103,11 +123,15 @@ def _described(network: nn.Module, config: ModelConfig, name: str) -> dict[str, 
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, scale: int = 1) -> dict[str, Any]:
     span = side.range
     meaning = "the lowest and highest value of the file's type" if span is None else None
     return {
-        "shape": ["batch", side.channels, "height", "width"],
+        "shape": [
+            "batch",
+            side.channels,
+            *(f"{scale} * {name}" if scale > 1 else name for name in ("height", "width")),
+        ],
         "dtype": "float32",
         "values": "-1 to 1",
         "range": span.model_dump(mode="json") if span else None,
@@ -130,12 +154,14 @@ def _check_folder(folder: Path) -> None:
     """Refuse to replace anything but an export. Raises BackendError."""
     if folder.suffix in SUFFIXES.values() or folder.is_file():
         raise BackendError(f"an export is a folder, with the file and its {CONFIG}, got {folder}: give a new folder")
+    if folder == Path.cwd():
+        raise BackendError(f"{folder} is the current folder, and an export takes the place of its: give a new one")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         own = told.get("kind") == "export" and {path.name for path in folder.iterdir()} == {CONFIG, told["file"]}
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         own = False
     if not own:
         raise BackendError(f"{folder} holds something else than an export: give a new or empty folder, it is replaced")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from translate.backends import BACKENDS, Backend, BackendError, Forward
 from translate.backends.base import versions
-from translate.backends.store import Key, Record, Store, machine, network_digest, stores
+from translate.backends.store import Key, Record, Store, is_trusted, machine, network_digest, stores, trust
 from translate.sizes import translate_any_size
 
 logger = logging.getLogger(__name__)
@@ -59,12 +59,18 @@ def prepared(name: str, model: Model) -> Forward:
     found = _load_found(backend, key, model, places)
     if found is not None:
         return found
-    with places[0].lock(key):
-        found = _load_found(backend, key, model, places[:1])  # another process may have made it meanwhile
-        if found is not None:
-            return found
-        logger.info("preparing %s for this model and machine, once ...", name)
-        places[0].add(key, _file(backend), lambda file: _made(backend, key, model, file))
+    try:
+        with places[0].lock(key):
+            found = _load_found(backend, key, model, places[:1])  # another process may have made it meanwhile
+            if found is not None:
+                return found
+            logger.info("preparing %s for this model and machine, once ...", name)
+            places[0].add(key, _file(backend), lambda file: _made(backend, key, model, file))
+    except OSError as error:
+        raise BackendError(
+            f"what {name} needs cannot be kept in {places[0].folder} ({error}): give XDG_CACHE_HOME a folder that can "
+            "be written, or take --backend torch"
+        ) from error
     found = _load_found(backend, key, model, places[:1])
     if found is None:
         raise BackendError(f"what {name} made in {places[0].folder} cannot be read again: is the disk full?")
@@ -85,10 +91,12 @@ def choose(model: Model, pixels: int) -> str:
             continue
         key = _key(name, backend, model, digest)
         for place in stores(model.folder, model.name, code=kind.code):
-            for _, record in place.records():
-                own = (record.plain - record.seconds) * pixels / record.pixels - record.loading - STARTING
-                if record.key == key and own > saved:
-                    best, saved = name, own
+            _, record = place.find(key, _file(backend)) or (None, None)
+            if record is None:
+                continue
+            own = (record.plain - record.seconds) * pixels / record.pixels - record.loading - STARTING
+            if own > saved:
+                best, saved = name, own
     return best
 
 
@@ -130,9 +138,24 @@ def _load_found(backend: Backend, key: Key, model: Model, places: Sequence[Store
         except Exception as error:  # of the back end's own kinds
             logger.warning("%s cannot be loaded (%s): it is made again", found[0], error)
             continue
+        if not is_trusted(found[1]):
+            difference = _difference(forward, model)
+            if not difference <= LARGEST_DIFFERENCE:
+                logger.warning("%s is %.1e from torch on real images: it is made again", found[0], difference)
+                continue
+            trust(found[1])
         logger.info("%s: %.2f times as fast as torch when it was prepared", key.backend, found[1].ratio)
         return forward
     return None
+
+
+def _difference(forward: Forward, model: Model) -> float:
+    samples = [images.to(model.device) for images in model.samples()]
+    try:
+        return largest_difference(model.network, forward, samples)
+    except Exception as error:  # of the back end's own kinds, or of another shape
+        logger.debug("cannot be compared: %s", error)
+        return torch.inf
 
 
 def _made(backend: Backend, key: Key, model: Model, file: Path) -> Record:

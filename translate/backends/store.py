@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,11 @@ class Record:
     seconds: float
     loading: float
 
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError for what nobody measured."""
+        if not (min(self.pixels, self.plain, self.seconds) > 0 and min(self.loading, self.difference) >= 0):
+            raise ValueError("a record's pixels and times are above 0")
+
     @property
     def ratio(self) -> float:
         """How many times as fast as PyTorch it was."""
@@ -92,13 +98,17 @@ class Store:
     def add(self, key: Key, name: str, make: Callable[[Path], Record]) -> None:
         """Let `make` write an artefact and measure it; a failure leaves nothing. Older ones of its kind are removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder) as aside:
+        prefix = f".new-{key.digest}-"
+        for left in self.folder.glob(f"{prefix}*"):  # by a process that was killed: `lock` lets one make it at a time
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.folder) as aside:
             made = Path(aside) / "made"
             made.mkdir()
             record = dataclasses.replace(make(made / name), sha256=_sha256(made / name))
             (made / RECORD).write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", encoding="utf-8")
             self._remove_stale(key)
             made.rename(self._folder(key))
+            trust(record)
 
     def lock(self, key: Key) -> FileLock:
         """Held by the one process that makes an artefact."""
@@ -115,6 +125,23 @@ class Store:
             other = record.key
             if (other.backend, other.device, other.machine) == (key.backend, key.device, key.machine):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def is_trusted(record: Record) -> bool:
+    """Whether this user's processes have compared the artefact with PyTorch. A model folder may come from anywhere."""
+    return _trusted(record).exists()
+
+
+def trust(record: Record) -> None:
+    """Remember that it was compared, where the user's cache can be written."""
+    with suppress(OSError):
+        _trusted(record).parent.mkdir(parents=True, exist_ok=True)
+        _trusted(record).touch()
+
+
+def _trusted(record: Record) -> Path:
+    compared = hashlib.sha256(f"{record.sha256} {record.key.digest}".encode()).hexdigest()
+    return _cache() / "compared" / compared
 
 
 def stores(model: Path | None, name: str, *, code: bool) -> list[Store]:

@@ -25,7 +25,11 @@ def add_arguments(task: argparse.ArgumentParser) -> None:
         "--shard-size", metavar="MB", type=float, default=1000.0, help="megabytes of pictures in a shard (1000)"
     )
     task.add_argument("--workers", metavar="N", type=int, default=2, help="shards that are written at once (2)")
-    task.add_argument("--overwrite", action="store_true", help="replace shards in OUT that were made of another folder")
+    task.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="pack everything again, also over shards of another folder or damaged ones",
+    )
     task.add_argument("--json", action="store_true", help="print one line of JSON with the summary, and nothing else")
 
 

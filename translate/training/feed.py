@@ -47,8 +47,8 @@ def _copied_ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]
         for image in coming:
             if isinstance(image, torch.Tensor):
                 image.record_stream(computing)  # its memory is not given away before the step has used it
-        batch, coming = coming, copied()
-        yield batch
+        yield coming
+        coming = copied()  # the step was launched, and has yet to be computed
 
 
 def arranged(run: Run, batch: Any) -> Any:
