@@ -299,6 +299,7 @@ def test_a_mismatch_can_be_allowed_and_is_in_the_evidence(tmp_path, capsys):
     evidence = json.loads((tmp_path / "out.dcm.evidence" / "evidence.json").read_text())
     assert "its slices are 5 mm thick, the model was trained on 1 mm" in evidence["warnings"]
     assert evidence["settings"]["allowed"] == ["thickness", "tilt"]
+    assert evidence["settings"]["backend"] == "torch"
 
 
 def test_a_volume_without_units_needs_them_declared(tmp_path, capsys, caplog):

@@ -191,6 +191,7 @@ class _Findings:
             "contract": pipeline.contract.model_dump(mode="json") if pipeline.contract else None,
             "settings": {
                 "precision": str(pipeline.dtype).removeprefix("torch."),
+                "backend": pipeline.backend,
                 "allowed": sorted(self.options.allow),
                 "synthetic": self.options.synthetic,
             },
