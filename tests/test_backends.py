@@ -284,6 +284,24 @@ def test_what_a_killed_preparation_left_is_removed(offset, model):
     assert not left.exists()
 
 
+def test_what_gives_images_of_another_size_is_not_believed_either(offset, model, monkeypatch, tmp_path):
+    prepared("offset", model)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of another user"))
+    monkeypatch.setattr(offset, "load", lambda *_: model.network if offset.made > 1 else lambda images: images[..., :1])
+    prepared("offset", model)
+    assert offset.made == 2
+
+
+def test_where_nothing_can_be_kept_the_error_says_what_to_do(offset, model, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    nowhere = Model(model.network, None, "generator", model.samples)
+    with pytest.raises(
+        BackendError, match=r"what offset needs cannot be kept in .*: give XDG_CACHE_HOME a folder that"
+    ):
+        prepared("offset", nowhere)
+
+
 def test_an_unknown_back_end_is_refused(model):
     with pytest.raises(BackendError, match="unknown back end 'onnx': give one of torch, compile, onnxruntime"):
         prepared("onnx", model)
