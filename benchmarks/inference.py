@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from translate.backends import BACKENDS, BackendError
 from translate.backends.prepare import LARGEST_DIFFERENCE, largest_difference
-from translate.model_folder import find_model, load_generator
+from translate.model_folder import load_generator
+from translate.model_sources import find_model
 from translate.networks import ResNet, UNet
 from translate.pipelines.inference.samples import sample_images
 from translate.sizes import translate_any_size

@@ -37,7 +37,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from translate.data.images import read_picture, to_array, write_picture
-from translate.model_folder import find_model, load_generator
+from translate.model_folder import load_generator
+from translate.model_sources import find_model
 from translate.networks import ResNet, initialise
 from translate.sheet import draw_sheet, to_8bit
 from translate.sizes import pad_to_rule

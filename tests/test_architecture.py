@@ -23,6 +23,7 @@ TRUNK = (
     "translate.kernels",
     "translate.memory",
     "translate.model_folder",
+    "translate.model_sources",
     "translate.noise_statistics",
     "translate.perceptual",
     "translate.phantoms",

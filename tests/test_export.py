@@ -15,7 +15,8 @@ from translate.backends.exported import write_onnx
 from translate.backends.onnx_runtime import OnnxRuntime
 from translate.contract import IntensityContract
 from translate.data.intensity import IntensityRange
-from translate.model_folder import ModelConfig, find_model, load_generator
+from translate.model_folder import ModelConfig, load_generator
+from translate.model_sources import find_model
 from translate.networks import GENERATORS, ResNet
 from translate.pipelines.inference.samples import sample_images
 

@@ -9,17 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from translate.checkpoint import CheckpointError, recover_folder, write_folder
-from translate.model_folder import (
-    CONFIG,
-    FILES,
-    check_replaceable,
-    find_model,
-    load_generator,
-    load_into,
-    load_parts,
-    read_config,
-    shipped_models,
-)
+from translate.model_folder import CONFIG, FILES, check_replaceable, load_generator, load_into, load_parts, read_config
+from translate.model_sources import find_model, shipped_models
 from translate.networks import GENERATORS, Identity, ResNet
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.tiling.facts import facts_of

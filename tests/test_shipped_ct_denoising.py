@@ -14,7 +14,8 @@ from translate.cli import main
 from translate.data.ct_noise import CtDose, simulate_low_dose
 from translate.data.scan_folder import find_scans
 from translate.data.scans import ScanError
-from translate.model_folder import find_model, read_config
+from translate.model_folder import read_config
+from translate.model_sources import find_model
 from translate.pipelines import ScanDenoising
 from translate.pipelines.classical import NonLocalMeans
 from translate.scan_evidence import Evidence

@@ -11,7 +11,8 @@ from translate.cli import main
 from translate.data.images import Picture, read_picture, write_picture
 from translate.data.imresize import imresize
 from translate.data.resize import shrink
-from translate.model_folder import find_model, read_config, shipped_models
+from translate.model_folder import read_config
+from translate.model_sources import find_model, shipped_models
 from translate.pipelines import SuperResolution
 from translate.super_resolution_metrics import luma_figures
 

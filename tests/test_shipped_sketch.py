@@ -9,7 +9,8 @@ from safetensors import safe_open
 
 from translate.data.images import read_picture
 from translate.metrics import psnr
-from translate.model_folder import find_model, read_config
+from translate.model_folder import read_config
+from translate.model_sources import find_model
 from translate.pipelines import SketchToPhoto
 
 PICTURES = Path(__file__).parents[1] / "pipelines" / "pictures"

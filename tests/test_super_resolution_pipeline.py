@@ -637,7 +637,7 @@ def test_options_that_do_not_fit_end_with_2_and_one_sentence(folder, tmp_path, c
 
 
 def test_help_lists_the_models_that_ship(capsys):
-    from translate.model_folder import shipped_models
+    from translate.model_sources import shipped_models
 
     with pytest.raises(SystemExit):
         main(["infer", "--help"])

@@ -14,7 +14,7 @@ from torch import nn
 
 from translate.data.images import read_picture
 from translate.data.scan_folder import find_scans
-from translate.model_folder import shipped_models
+from translate.model_sources import shipped_models
 from translate.networks import EDSR, GENERATORS, ResNet, UNet
 from translate.networks.dropout import noise
 from translate.pipelines import ScanDenoising, load_pipeline

@@ -13,7 +13,8 @@ import torch
 
 from translate.checkpoint import CheckpointError
 from translate.data.drawing_style import DrawingStyle
-from translate.model_folder import CONFIG, ModelConfig, build_network, find_model, read_config, shipped_models
+from translate.model_folder import CONFIG, ModelConfig, build_network, read_config
+from translate.model_sources import find_model, shipped_models
 from translate.networks import GENERATORS
 from translate.networks.dropout import Dropout
 from translate.pipelines.inference.load import load_pipeline

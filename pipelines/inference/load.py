@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from translate.model_folder import find_model, read_config
+from translate.model_folder import read_config
+from translate.model_sources import find_model
 from translate.pipelines.inference.pipeline import Pipeline
 from translate.pipelines.inference.pretrained import task_of
 from translate.pipelines.inference.scan_denoising import ScanDenoising

@@ -17,15 +17,8 @@ from torch import Tensor, nn
 from translate.backends import BackendError, Forward
 from translate.backends.prepare import Model, choose, prepared
 from translate.checkpoint import CheckpointError, save_tensors, write_folder
-from translate.model_folder import (
-    CONFIG,
-    ModelConfig,
-    check_replaceable,
-    copy_files,
-    find_model,
-    load_generator,
-    upload_model,
-)
+from translate.model_folder import CONFIG, ModelConfig, check_replaceable, copy_files, load_generator
+from translate.model_sources import find_model, upload_model
 from translate.pipelines.inference.samples import sample_images
 from translate.pipelines.inference.tiles import Tiled, TileWatch
 from translate.processes import process_state

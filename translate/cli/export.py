@@ -29,7 +29,8 @@ def run(parser: argparse.ArgumentParser, given: list[str]) -> int:
     from translate.backends.export import export_model
     from translate.backends.exported import OPSET
     from translate.cli import CommandError
-    from translate.model_folder import find_model, load_generator
+    from translate.model_folder import load_generator
+    from translate.model_sources import find_model
     from translate.pipelines.inference.samples import sample_images
 
     if options.opset is not None and options.format != "onnx":

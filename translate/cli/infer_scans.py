@@ -40,7 +40,8 @@ def holds(options: argparse.Namespace) -> bool:
     """
     from translate.data.large import is_large
     from translate.data.scan_folder import holds_scans
-    from translate.model_folder import find_model, read_config
+    from translate.model_folder import read_config
+    from translate.model_sources import find_model
     from translate.pipelines.inference.pretrained import task_of
 
     return (

@@ -17,7 +17,8 @@ from translate.data.cache import PictureCache
 from translate.data.datasets import PairedImages, UnpairedImages
 from translate.data.splits import Split, find_split, find_training
 from translate.history import ImagePool
-from translate.model_folder import GeneratorConfig, NetworkConfig, Side, find_model, load_into, load_parts
+from translate.model_folder import GeneratorConfig, NetworkConfig, Side, load_into, load_parts
+from translate.model_sources import find_model
 from translate.networks import DISCRIMINATORS, GENERATORS, initialise
 from translate.objectives import OBJECTIVES, Objective, PerceptualGAN
 from translate.perceptual import load_perceptual_loss
